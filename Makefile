@@ -1,0 +1,72 @@
+# Every target wraps one command line of amodal-bench and echoes it.
+# A folder named datasets/ beside the package must never be what `import datasets` finds.
+export PYTHONSAFEPATH := 1
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/amodal-bench
+
+METHOD ?=
+DATASET ?=
+SPLIT ?=
+LIMIT ?=
+SEED ?=
+ROOT ?=
+DATA_ROOT ?=
+RUNS ?=
+ARGS ?=
+
+option = $(if $(2),--$(1) $(2))
+OPTIONS = $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) \
+  $(call option,limit,$(LIMIT)) $(call option,seed,$(SEED)) $(call option,root,$(ROOT)) \
+  $(call option,data-root,$(DATA_ROOT)) $(ARGS))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench score doctor list test lint perf clean
+
+help: ## this text
+	@echo "make TARGET [METHOD=m[,m]] [DATASET=d[,d]] [SPLIT=s] [LIMIT=n] [SEED=n[,n]] [ROOT=dir] [DATA_ROOT=dir] [ARGS='...']"
+	@echo
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make bench METHOD=visible DATASET=coco_a ROOT=/data/coco_a"
+
+setup: $(VENV)/.installed ## make .venv and install the harness and what all methods need
+
+bench: $(VENV)/.installed ## run methods on datasets and compare them (the embedded ones if none is named)
+	$(RUN) bench $(OPTIONS)
+
+score: $(VENV)/.installed ## score the runs in RUNS=folder again (default: results), e.g. ARGS='--protocol pooled/1'
+	$(RUN) score $(or $(RUNS),results) $(ARGS)
+
+doctor: $(VENV)/.installed ## check this machine, or DATASET's files
+	$(RUN) doctor $(DATASET) $(strip $(call option,split,$(SPLIT)) $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
+
+list: $(VENV)/.installed ## methods, datasets and protocols, and whether they are ready
+	$(RUN) list $(ARGS)
+
+test: $(VENV)/.installed-dev ## run the test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+perf: $(VENV)/.installed-dev ## the speed comparisons in benchmarks/
+	set -e; for file in benchmarks/*.py; do echo $$file; $(BIN)/python $$file; done
+
+clean: ## remove .venv and what tools left (results, data and weights stay)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[all,dev]'
+	@touch $@

@@ -1,0 +1,93 @@
+"""What a notebook needs: datasets, methods, runs and metrics in a line each."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amodal_bench import provenance, run, scoring, store
+from amodal_bench.locate import DataFlags, find_checkpoint, weights_root
+from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
+from amodal_bench.presets import find_preset
+from amodal_bench.protocol import DEFAULT, find_protocol
+from amodal_bench.registry import Registry
+
+
+class Run:
+    """A finished or partial run on disk."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = store.open_folder(Path(path))
+
+    @property
+    def path(self) -> Path:
+        """results/DATASET/SPLIT/METHOD/KEY."""
+        return self.folder.path
+
+    def record(self) -> dict[str, Any]:
+        """run.json: spec, funnel, counts, versions, hardware."""
+        return self.folder.record()
+
+    def frame(self, protocol: str = DEFAULT) -> pd.DataFrame:
+        """One row an instance without errors: ids, counts, `rate`, `occluded`, `iou_full`, `iou_inv` (fractions)."""
+        rows = self.folder.instances()
+        good = rows[rows["status"] == "ok"].reset_index(drop=True)
+        return scoring.by_instance(good, find_protocol(protocol))
+
+
+def load_dataset(
+    name: str,
+    root: str | Path | None = None,
+    split: str | None = None,
+    image_root: str | Path | None = None,
+    **options: Any,
+) -> AnyDataset:
+    """A split as a sequence of `AmodalSample`; `root` is this dataset's own folder, `options` its Options."""
+    flags = DataFlags(root=Path(root) if root else None, image_root=Path(image_root) if image_root else None)
+    dataset, _, _ = run.open_dataset(name, Registry(), split, options, flags)
+    return dataset
+
+
+def load_method(
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    trained_on: str = "synthetic",
+    device: str = "auto",
+    **params: Any,
+) -> AnyMethod:
+    """A method or preset with its weights loaded, ready for `predict`.
+
+    `trained_on` names the dataset whose weights a trained method takes where `checkpoint` does not say it.
+    """
+    preset = find_preset(name, Registry(), params)
+    weights = weights_root(None)
+    found = find_checkpoint(preset, trained_on, Path(checkpoint) if checkpoint else None, weights)
+    method = preset.make()
+    card = preset.plugin.cls.card
+    method.load(
+        Runtime(
+            device=provenance.choose_device(device, card.needs),
+            batch_size=card.batch_size,
+            checkpoint=found.path if found else None,
+            weights=weights,
+        )
+    )
+    return method
+
+
+def bench(method: str, dataset: str, **request: Any) -> Run:
+    """Run, or go on with, a method on a dataset; keywords as the fields of `run.Request`."""
+    job = run.prepare(run.Request(method=method, dataset=dataset, **request))
+    run.bench(job)
+    return Run(job.folder.path)
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder results/DATASET/SPLIT/METHOD/KEY."""
+    return Run(path)
+
+
+def metrics(frame: pd.DataFrame, protocol: str = DEFAULT) -> pd.DataFrame:
+    """Values in percent with 95 % intervals, overall and per occlusion bucket, of a frame of counts."""
+    return scoring.metrics(frame, find_protocol(protocol))

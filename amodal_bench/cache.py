@@ -1,0 +1,55 @@
+"""Files written whole or not at all, the cache folder, and digests that are remembered."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Have `data` on disk under `path`, or leave what was there: temporary file, fsync, rename."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def cache_folder() -> Path:
+    """`AMODAL_BENCH_CACHE`, else the user's cache folder (XDG) / amodal_bench. Not made here."""
+    own = os.environ.get("AMODAL_BENCH_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amodal_bench"
+
+
+def file_digest(path: Path, cache: Path | None = None) -> str:
+    """sha256 (hex) of a file's bytes, remembered by path, size and time of change."""
+    real = path.resolve()
+    stat = real.stat()
+    stamp = [str(real), stat.st_size, stat.st_mtime_ns]
+    note = (cache or cache_folder()) / "digests" / hashlib.sha256(str(real).encode()).hexdigest()[:32]
+    if note.is_file():
+        known = json.loads(note.read_text())
+        if known["stamp"] == stamp:
+            return str(known["sha256"])
+    with real.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}).encode())
+    return digest
+
+
+def manifest_digest(entries: Iterable[tuple[str, str]]) -> str:
+    """sha256 (hex) of sorted (name, size or digest) pairs: the fingerprint of a folder."""
+    text = "\n".join(f"{name}\t{value}" for name, value in sorted(entries))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,38 @@
+"""The command line: a thin layer over the library. Exit codes: 0 done, 1 finished with error rows, 2 refused."""
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+
+from amodal_bench.cli import bench, catalogue, doctor, score
+from amodal_bench.errors import Refused
+from amodal_bench.predict import TooManyErrors
+
+app = typer.Typer(
+    name="amodal-bench",
+    help="Every amodal-segmentation method on every amodal dataset under every published protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("list")(catalogue.list_)
+app.command()(doctor.doctor)
+app.command()(bench.bench)
+app.command()(score.score)
+app.command()(bench.worker)
+
+
+def main() -> None:
+    """Entry point of `amodal-bench`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app()
+    except Refused as error:
+        errors.print(f"amodal-bench: {error}", markup=False)
+        sys.exit(2)
+    except TooManyErrors as error:
+        errors.print(f"amodal-bench: {error}", markup=False)
+        sys.exit(1)

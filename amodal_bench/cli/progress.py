@@ -1,0 +1,91 @@
+"""Progress as a bar in a terminal, as plain lines elsewhere (Slurm logs, CI)."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from amodal_bench.predict import Reporter, Silent
+
+
+def make_console() -> Console:
+    """Standard output; where that is no terminal (a log, a pipe), wide enough that tables keep their lines."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+class _Bar:
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=None, failed="")
+
+    def announce(self, total: int, done: int) -> None:
+        self._progress.reset(self._task, total=total, completed=done)
+
+    def advance(self, finished: int, failed: int) -> None:
+        self._progress.update(self._task, advance=finished, failed=f"{failed} failed" if failed else "")
+
+
+class _Lines:
+    """A line at most every ten seconds."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console, self._title = console, title
+        self._total = self._before = self._done = 0
+        self._started = self._said = time.monotonic()
+
+    def announce(self, total: int, done: int) -> None:
+        self._total, self._before, self._done = total, done, done
+        again = f" ({done} on disk)" if done else ""
+        self._console.print(f"{self._title}: {total} instances{again}")
+
+    def advance(self, finished: int, failed: int) -> None:
+        self._done += finished
+        now = time.monotonic()
+        if now - self._said < 10 and self._done < self._total:
+            return
+        self._said = now
+        rate = (self._done - self._before) / max(1e-9, now - self._started)
+        left = (self._total - self._done) / rate if rate else 0.0
+        failures = f", {failed} failed" if failed else ""
+        self._console.print(
+            f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s, {_duration(left)} left{failures}"
+        )
+
+
+@contextmanager
+def reporter(console: Console, title: str, quiet: bool = False) -> Iterator[Reporter]:
+    """A bar on a terminal, lines elsewhere, nothing if `quiet`."""
+    if quiet:
+        yield Silent()
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+            TextColumn("[red]{task.fields[failed]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield _Bar(progress, title)
+    else:
+        yield _Lines(console, title)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

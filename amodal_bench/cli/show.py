@@ -1,0 +1,128 @@
+"""Summaries as tables in the terminal."""
+
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from amodal_bench.summary import Summary, over_seeds
+
+METRICS = ("mIoU_full", "mIoU_inv")
+
+
+def show(console: Console, summaries: Sequence[Summary]) -> None:
+    """The comparison, the buckets and where the runs lie.
+
+    One block holds what may be compared: the same instances (split, options, fingerprint) and protocol.
+    """
+    blocks: dict[tuple[str, str], list[Summary]] = {}
+    for summary in summaries:
+        blocks.setdefault((summary.data, summary.protocol.id), []).append(summary)
+    data = {summary.data for summary in summaries}
+    for block in blocks.values():
+        first = block[0]
+        alike = [name for name in data if name.startswith(f"{first.dataset}/{first.split} ")]
+        console.print()
+        console.print(_comparison(first.data if len(alike) > 1 else f"{first.dataset}/{first.split}", block))
+        console.print(_buckets(block))
+        _notes(console, block)
+    for summary in {s.folder.path: s for s in summaries}.values():
+        console.print(f"[dim]{summary.name}:[/] {summary.folder.path}", soft_wrap=True)
+
+
+def _comparison(title: str, block: Sequence[Summary]) -> Table:
+    protocol = block[0].protocol
+    subsets = [f"mIoU_full {interval}" for interval in protocol.subsets]
+    table = _table(f"[bold]{title}[/]  protocol {protocol.id}: {protocol.title}", "method")
+    for name in (
+        *(f"{metric} ↑" for metric in (*METRICS, *subsets)),
+        "n",
+        "n_occluded",
+        "n_error",
+        "s/instance",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    best = {metric: _best(block, metric) for metric in METRICS}
+    several = len({summary.seed for summary in block}) > 1
+    for summary in block:
+        name = f"{summary.name} (seed {summary.seed})" if several else summary.name
+        table.add_row(
+            Text(name + (" partial" if summary.partial else "")),
+            *(_cell(summary, metric, bold=summary is best[metric]) for metric in METRICS),
+            *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
+            str(summary.n),
+            str(summary.n_occluded),
+            Text(str(summary.n_error), style="red" if summary.n_error else ""),
+            f"{summary.seconds:.4f}",
+        )
+    if several:
+        _add_spread(table, block)
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _add_spread(table: Table, block: Sequence[Summary]) -> None:
+    table.add_section()
+    for name in dict.fromkeys(summary.name for summary in block):
+        runs = [summary for summary in block if summary.name == name]
+        cells = ["{:.2f} ± {:.2f}".format(*over_seeds(runs, metric)) for metric in METRICS]
+        table.add_row(f"{name}, mean ± sd of {len(runs)} seeds", *cells)
+
+
+def _best(block: Sequence[Summary], metric: str) -> Summary | None:
+    """The best of what may be ranked: whole runs without errors, and only among several."""
+    ranked = [(s, row["value"]) for s in block if s.status == "complete" and (row := s.value(metric)) is not None]
+    ranked = [(s, value) for s, value in ranked if not math.isnan(value)]
+    return max(ranked, key=lambda pair: pair[1])[0] if len(ranked) > 1 else None
+
+
+def _cell(summary: Summary, metric: str, subset: str = "all", rates: str = "", *, bold: bool = False) -> Text:
+    row = summary.value(metric, subset, rates)
+    if row is None or math.isnan(row["value"]):
+        return Text("-")
+    text = Text(f"{row['value']:.2f}", style="bold" if bold else "")
+    if not math.isnan(row["low"]):
+        text.append(f" [{row['low']:.2f}, {row['high']:.2f}]", style="dim")
+    return text
+
+
+def _buckets(block: Sequence[Summary]) -> Table:
+    table = _table("by occlusion rate (hidden / amodal)", "rate")
+    table.add_column("n", justify="right")
+    metrics = [metric for metric in METRICS if block[0].value(metric) is not None]
+    for summary in block:
+        for metric in metrics:
+            table.add_column(f"{summary.name}\n{metric} ↑", justify="right")
+    for interval in block[0].protocol.buckets:
+        first = block[0].value(metrics[0], "bucket", str(interval))
+        cells = [_cell(s, metric, "bucket", str(interval)) for s in block for metric in metrics]
+        table.add_row(
+            str(interval),
+            str(0 if first is None else first["n"]),
+            *(Text(c.plain.split(" ")[0]) for c in cells),
+        )
+    return table
+
+
+def _notes(console: Console, block: Sequence[Summary]) -> None:
+    console.print("[dim]percent; in brackets 95 % intervals, bootstrap over groups (image, or clip of a video)[/]")
+    if any(summary.partial for summary in block):
+        shares = ", ".join(f"{s.name} {s.n + s.n_error} of {s.planned}" for s in block if s.partial)
+        console.print(f"[yellow]partial: a hash-ordered subset of the split ({shares}); not a result, not ranked[/]")
+    if any(summary.n_error for summary in block):
+        console.print(
+            "[red]instances with errors are left out and the run is not ranked; the same command tries again[/]"
+        )
+    tiny = max(summary.tiny for summary in block)
+    if tiny >= 0.01:
+        console.print(
+            f"[dim]{100 * tiny:.0f} % of the occluded instances hide less than 1 % (--protocol with min_hidden)[/]"
+        )

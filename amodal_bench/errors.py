@@ -1,0 +1,34 @@
+"""What can go wrong on purpose: each error says what was given, what was expected, where, and the way out."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class Refused(Exception):
+    """What was asked cannot be done, and nothing was written. The command line exits with 2."""
+
+
+class UnknownName(Refused, LookupError):
+    """No plugin, preset, protocol, split or parameter has that name."""
+
+    def __init__(self, what: str, given: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"unknown {what} {given!r}.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+class DatasetNotReady(Refused):
+    """The files of a dataset are not where they were looked for, or cannot be read."""
+
+
+class WeightsNotFound(Refused):
+    """A trained method has no checkpoint for what it was asked to run on."""
+
+
+class BadRecord(ValueError):
+    """One annotation, mask or image is malformed; the message names the file and the record."""
+
+
+class RunDamaged(Refused):
+    """A run folder holds something that a run of this version cannot have written."""

@@ -1,0 +1,135 @@
+"""Where datasets and weights lie: flag, environment, ./amodal-bench.yaml, default, in that order."""
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from amodal_bench.cache import cache_folder, file_digest
+from amodal_bench.errors import Refused, WeightsNotFound
+from amodal_bench.plugin import Location, Settings
+from amodal_bench.presets import Preset
+
+CONFIG = Path("amodal-bench.yaml")
+
+
+class DatasetPaths(Settings):
+    """One entry under `datasets:` in amodal-bench.yaml."""
+
+    root: Path | None = None
+    images: Path | None = None
+
+
+class Paths(Settings):
+    """./amodal-bench.yaml: where things lie on this machine; never committed, never hashed."""
+
+    data_root: Path | None = None
+    weights: Path | None = None
+    results: Path | None = None
+    datasets: dict[str, DatasetPaths] = {}
+
+
+def read_paths(path: Path = CONFIG) -> Paths:
+    """The machine's own paths, all None where there is no file; raises `Refused` naming the field."""
+    if not path.is_file():
+        return Paths()
+    try:
+        return Paths.model_validate(yaml.safe_load(path.read_text()) or {})
+    except (ValidationError, yaml.YAMLError) as error:
+        raise Refused(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFlags:
+    """`--data-root`, `--root` and `--image-root` as they were given."""
+
+    data_root: Path | None = None
+    root: Path | None = None
+    image_root: Path | None = None
+
+
+def dataset_location(name: str, flags: DataFlags) -> Location:
+    """The folder of dataset `name`: --root > --data-root/NAME > AMODAL_BENCH_DATA/NAME > config > ./data/NAME."""
+    paths = read_paths()
+    own = paths.datasets.get(name, DatasetPaths())
+    environment = os.environ.get("AMODAL_BENCH_DATA")
+    if flags.root:
+        root = flags.root
+    elif flags.data_root:
+        root = flags.data_root / name
+    elif environment:
+        root = Path(environment) / name
+    else:
+        root = own.root or (paths.data_root or Path("data")) / name
+    return Location(root=root, images=flags.image_root or own.images, cache=cache_folder())
+
+
+def weights_root(flag: Path | None) -> Path:
+    """--weights > AMODAL_BENCH_WEIGHTS > config > ./weights."""
+    environment = os.environ.get("AMODAL_BENCH_WEIGHTS")
+    return flag or (Path(environment) if environment else None) or read_paths().weights or Path("weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A safetensors file and what its header says it is."""
+
+    path: Path
+    sha256: str
+    metadata: dict[str, str]
+
+
+def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Path) -> Checkpoint | None:
+    """The weights of a trained method, or None for a method that trains nothing.
+
+    --checkpoint > WEIGHTS/PRESET/TRAINSET/model.safetensors > the file shipped with the preset. Raises
+    `WeightsNotFound` that names all of these and the command that trains it.
+    """
+    if not preset.plugin.cls.card.trained:
+        if flag:
+            raise Refused(f"method {preset.name!r} has no weights to load, but --checkpoint {flag} was given")
+        return None
+    if flag:
+        if not flag.is_file():
+            raise WeightsNotFound(f"--checkpoint {flag}: no such file")
+        return _read(flag)
+    trainset = preset.trained_on or dataset
+    own = weights / preset.name / trainset / "model.safetensors"
+    shipped = Path(__file__).parent / "methods" / preset.plugin.name / "weights" / f"{preset.name}.safetensors"
+    for path in (own, shipped):
+        if path.is_file():
+            return _read(path)
+    raise WeightsNotFound(
+        f"no weights for {preset.name!r} on {dataset!r}.\n"
+        f"Looked for: {own}\n       and: {shipped}\n"
+        f"Train them: amodal-bench train --method {preset.name} --dataset {trainset}\n"
+        "or name a file: --checkpoint FILE (a folder of weights: --weights DIR or AMODAL_BENCH_WEIGHTS)"
+    )
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata in a safetensors header, read without torch; raises `Refused` for another kind of file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > size - 8:
+            raise Refused(f"{path}: not a whole safetensors file ({size} bytes; its header would end past that)")
+        header = file.read(length)
+    try:
+        tensors: dict[str, Any] = json.loads(header)
+    except ValueError:
+        raise Refused(f"{path}: not a safetensors file (its header is not JSON)") from None
+    end = max((t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"), default=0)
+    if 8 + length + end > size:
+        raise Refused(f"{path}: cut off: {size} bytes, its header promises {8 + length + end}")
+    return dict(tensors.get("__metadata__", {}))
+
+
+def _read(path: Path) -> Checkpoint:
+    return Checkpoint(path, file_digest(path), read_metadata(path))

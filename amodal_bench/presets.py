@@ -1,0 +1,119 @@
+"""Presets (a method and its parameters under a name) and `--set key=value`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.plugin import AnyMethod, Settings
+from amodal_bench.registry import Plugin, Registry
+
+FOLDER = Path(__file__).parent / "configs" / "methods"
+
+
+class PresetFile(Settings):
+    """configs/methods/NAME.yaml. `trained_on` is where its weights come from when not the dataset it runs on."""
+
+    method: str
+    title: str = ""
+    params: dict[str, Any] = {}
+    trained_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A method ready to be made: `name` is the label of its runs."""
+
+    name: str
+    plugin: Plugin[AnyMethod]
+    params: Settings
+    trained_on: str | None = None
+
+    def make(self) -> AnyMethod:
+        """A method that has not loaded its weights."""
+        return self.plugin.cls(self.params)
+
+
+def preset_names() -> list[str]:
+    """Names of the files in configs/methods."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def embedded_methods() -> list[str]:
+    """What is compared when no method is named: configs/embedded.yaml."""
+    methods: list[str] = yaml.safe_load((FOLDER.parent / "embedded.yaml").read_text())["methods"]
+    return methods
+
+
+def read_preset(path: Path) -> PresetFile:
+    """Read one file; raises `Refused` naming it."""
+    try:
+        return PresetFile.model_validate(yaml.safe_load(path.read_text()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise Refused(f"{path}: not a preset: {error}") from None
+
+
+def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None = None) -> Preset:
+    """A preset of that name, else the plugin of that name with its defaults; `changes` come on top."""
+    path = FOLDER / f"{name}.yaml"
+    methods = registry.names("methods")
+    if name in methods:
+        file = PresetFile(method=name)
+    elif path.is_file():
+        file = read_preset(path)
+    else:
+        raise UnknownName("method or preset", name, {*methods, *preset_names()})
+    plugin = registry.method(file.method)
+    params = build(plugin.cls.Params, _merged(file.params, changes or {}), f"method {name!r}")
+    return Preset(name, plugin, params, file.trained_on)
+
+
+def parse_changes(items: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`--set` items as (method parameters, dataset options); `dataset.KEY=VALUE` is for the dataset.
+
+    Values are YAML: `steps=10`, `include_stuff=false`, `points=[1, 2]`; `a.b=c` reaches into a nested one.
+    """
+    params: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise Refused(f"--set takes key=value, got {item!r}")
+        target = params
+        if key.startswith("dataset."):
+            target, key = options, key.removeprefix("dataset.")
+        *outer, last = key.split(".")
+        for name in outer:
+            target = target.setdefault(name, {})
+        try:
+            target[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise Refused(f"--set {item}: not a YAML value: {error}") from None
+    return params, options
+
+
+def build(model: type[Settings], values: Mapping[str, Any], owner: str) -> Settings:
+    """Validate settings; raises `UnknownName` or `Refused` naming owner, field, value and what was expected."""
+    for name in values:
+        if name not in model.model_fields:
+            raise UnknownName(f"parameter of {owner}", name, model.model_fields)
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
+            for e in error.errors()
+        ]
+        raise Refused(f"{owner}: {'; '.join(faults)}") from None
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

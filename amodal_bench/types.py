@@ -1,0 +1,89 @@
+"""What passes between a dataset, a method and a metric."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]  # (H, W, 3), RGB
+Mask = NDArray[np.bool_]  # (H, W), full frame
+
+
+class InstanceId(NamedTuple):
+    """The four parts of an id, in the dataset's own numbers."""
+
+    dataset: str
+    split: str
+    image: str
+    annotation: str
+
+
+def parse_id(text: str) -> InstanceId:
+    """Split `DATASET/SPLIT/IMAGE/ANN`; the image part may itself hold slashes."""
+    dataset, split, rest = text.split("/", 2)
+    image, annotation = rest.rsplit("/", 1)
+    return InstanceId(dataset, split, image, annotation)
+
+
+def check_mask(mask: Mask, shape: tuple[int, ...], what: str) -> None:
+    """Raise `ValueError` unless `mask` is a bool array of `shape`; `what` names it and its owner."""
+    if not isinstance(mask, np.ndarray):
+        raise ValueError(f"{what} must be a bool array {shape}, got {type(mask).__name__}")
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise ValueError(f"{what} must be bool {shape}, got {mask.dtype} {mask.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AmodalQuery:
+    """All that a method may see of one instance: never the amodal mask.
+
+    `image` is (H, W, 3) uint8 RGB, `visible` (H, W) bool and not empty. Queries of one image come one after
+    the other with equal `image_id`, so a method may keep what it computed for the image.
+    """
+
+    id: str
+    image_id: str
+    image: Image
+    visible: Mask
+    category: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"{self.id}: image must be uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}")
+        check_mask(self.visible, self.image.shape[:2], f"{self.id}: visible mask")
+        if not self.visible.any():
+            raise ValueError(f"{self.id}: visible mask is empty; a method needs at least one visible pixel")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AmodalSample:
+    """A query with its answer and the facts that the annotation states about it.
+
+    `true_visible` is set only where the query carries a visible mask from elsewhere (a detector's): the
+    method gets that one, the metric keeps the truth.
+    """
+
+    query: AmodalQuery
+    amodal: Mask
+    is_stuff: bool | None = None
+    declared_rate: float | None = None
+    true_visible: Mask | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.query.visible.shape
+        check_mask(self.amodal, shape, f"{self.query.id}: amodal mask")
+        if not self.amodal.any():
+            raise ValueError(f"{self.query.id}: amodal mask is empty")
+        if self.true_visible is not None:
+            check_mask(self.true_visible, shape, f"{self.query.id}: true visible mask")
+
+    @property
+    def visible(self) -> Mask:
+        """The truth's visible mask."""
+        return self.query.visible if self.true_visible is None else self.true_visible
+
+    @property
+    def occlusion_rate(self) -> float:
+        """|hidden| / |amodal| in [0, 1], with hidden = amodal and not visible."""
+        return float((self.amodal & ~self.visible).sum() / self.amodal.sum())

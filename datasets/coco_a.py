@@ -1,0 +1,71 @@
+"""COCO-A: amodal regions of COCO 2014 photos, in depth order."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from amodal_bench.plugin import DatasetCard, Settings
+
+from ._indexed import Indexed, Record
+from ._location import missing
+from ._regions import region_records
+
+
+class Options(Settings):
+    """`include_stuff`: background regions (walls, tables) are instances too, as in most published evaluations."""
+
+    include_stuff: bool = True
+
+
+class CocoA(Indexed[Options]):
+    """Every region of every image is an instance: `coco_a/SPLIT/IMAGE_ID/ANNOTATOR.ORDER`."""
+
+    name = "coco_a"
+    card = DatasetCard(
+        title="COCO-A (Zhu et al., Semantic Amodal Segmentation, CVPR 2017)",
+        paper="https://arxiv.org/abs/1509.01329",
+        licence="annotations: see the amodalAPI project; photos: Flickr terms, as COCO 2014",
+        get="annotations: the Google Drive folder linked from github.com/Wakeupbuddy/amodalAPI; "
+        "photos: COCO 2014 train, val and test (cocodataset.org)",
+        tree="""
+annotations/COCO_amodal_train2014.json   (and val2014, test2014)
+train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; elsewhere: --image-root)
+""",
+        splits={
+            "train": {"images": 2500, "annotations": 22163},
+            "val": {"images": 1323, "annotations": 12753},
+            "test": {"images": 1250},
+        },
+        default_split="val",
+        releases={
+            "c46aaf2b": "COCO_amodal_train2014.json as released",
+            "d5373603": "COCO_amodal_val2014.json as released",
+            "0d064856": "COCO_amodal_test2014.json as released",
+        },
+    )
+    Options: ClassVar[type[Settings]] = Options
+
+    def annotation_files(self) -> Sequence[Path]:
+        """The split's JSON file."""
+        path = self.location.root / "annotations" / f"COCO_amodal_{self.split}2014.json"
+        if not path.is_file():
+            raise missing(self.card, self.location.root, f"annotations/{path.name}")
+        if not any(folder.is_dir() for folder in self.image_folders()):
+            raise missing(self.card, self.location.images or self.location.root, f"{self.split}2014/")
+        return [path]
+
+    def image_folders(self) -> Sequence[Path]:
+        """The split's folder, or --image-root itself."""
+        base = self.location.images
+        return [base / f"{self.split}2014", base] if base else [self.location.root / f"{self.split}2014"]
+
+    def records(self, files: Sequence[Path]) -> Iterator[Record]:
+        """All regions."""
+        return region_records(files[0])
+
+    def unwanted(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
+        """Stuff, if it was not wanted."""
+        if not self.options.include_stuff:
+            yield "stuff", table["is_stuff"]
