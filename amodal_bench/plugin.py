@@ -1,7 +1,7 @@
 """The base classes that a plugin author subclasses, and the facts a plugin states about itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -129,6 +129,9 @@ class Dataset(ABC, Generic[O]):
 
     def __len__(self) -> int:
         return len(self.ids())
+
+    def __iter__(self) -> Iterator[AmodalSample]:
+        return (self[index] for index in range(len(self)))
 
 
 AnyMethod = Method[Any]

@@ -8,6 +8,7 @@ A record is {"VM": [RLE], "FM": [RLE], "OCC_R": 1 - |VM| / |FM|, "fish_type": na
 FM is the amodal mask. VM is the visible one, in the published files as a tracker (PointTrack) predicts it.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from ._fishbowl import Fish, Layout, Masks
 from ._pickle import load
 
 Records = dict[int, dict[str, Any]]  # by frame
+KEY = re.compile(r"(?P<clip>[\w.-]+)_(?P<fish>[\w.-]+)")
 
 
 class SavosPickle(Layout):
@@ -76,9 +78,10 @@ def read_pickle(file: Path) -> dict[str, dict[str, Records]]:
         raise BadRecord(f"{file}: must hold a dict, holds {type(data).__name__}")
     clips: dict[str, dict[str, Records]] = {}
     for key, records in data.items():
-        clip, _, fish = str(key).rpartition("_")
-        if not clip or not fish:
+        match = KEY.fullmatch(str(key))
+        if not match:
             raise BadRecord(f"{file}: key {key!r} is not of the form CLIP_FISH")
+        clip, fish = match["clip"], match["fish"]
         fishes = clips.setdefault(clip.zfill(5), {})  # the frames' folders are named with five digits
         if fish in fishes:
             raise BadRecord(f"{file}: fish {fish} of clip {clip} occurs twice")
@@ -89,4 +92,6 @@ def read_pickle(file: Path) -> dict[str, dict[str, Records]]:
 def _records(value: Any, where: str) -> Records:
     if not isinstance(value, dict) or not all(isinstance(record, dict) for record in value.values()):
         raise BadRecord(f"{where}: must map frames to records")
+    if not all(str(frame).isdecimal() for frame in value):
+        raise BadRecord(f"{where}: its frames must be whole numbers, the first is {next(iter(value))!r}")
     return {int(frame): record for frame, record in value.items()}

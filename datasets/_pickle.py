@@ -84,6 +84,8 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         real = _real(dtype)
+        if not isinstance(shape, tuple) or not all(isinstance(side, int) and side >= 0 for side in shape):
+            raise ValueError(f"an array of shape {shape!r}")
         if real.hasobject != isinstance(data, list):
             raise ValueError("an object array must hold a list, any other array bytes")
         if isinstance(data, list) and len(data) != math.prod(shape):

@@ -33,6 +33,9 @@ def main() -> None:
     except Refused as error:
         errors.print(f"amodal-bench: {error}", markup=False)
         sys.exit(2)
+    except OSError as error:
+        errors.print(f"amodal-bench: cannot read or write {error.filename}: {error.strerror}", markup=False)
+        sys.exit(2)
     except TooManyErrors as error:
         errors.print(f"amodal-bench: {error}", markup=False)
         sys.exit(1)

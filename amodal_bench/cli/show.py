@@ -56,7 +56,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
             str(summary.n),
             str(summary.n_occluded),
             Text(str(summary.n_error), style="red" if summary.n_error else ""),
-            f"{summary.seconds:.4f}",
+            f"{summary.seconds:.2g}",
         )
     if several:
         _add_spread(table, block)

@@ -1,0 +1,74 @@
+"""What all tests share: no network, a cache folder of their own, small real parts."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Before any import of huggingface_hub, which reads it once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# The same examples every time, and no clock: a busy machine is no failure.
+settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
+settings.load_profile("tests")
+
+ROOT = Path(__file__).parent.parent
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from or left in the user's cache, configuration or data folders."""
+    before = dict(os.environ)
+    os.environ["AMODAL_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    for name in ("AMODAL_BENCH_DATA", "AMODAL_BENCH_WEIGHTS"):
+        os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def plugins() -> Path:
+    """Folder of small plugins: the dataset `squares`, the method `dilate`, ..."""
+    return ROOT / "tests" / "plugins"
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Real annotation files with known answers."""
+    folder = os.environ.get("AMODAL_BENCH_REAL_DATA")
+    if not folder:
+        pytest.skip("set AMODAL_BENCH_REAL_DATA to the folder with cocoa_val3, photo_composites and fishbowl_mini")
+    return Path(folder)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run amodal-bench in a process of its own, in an empty folder."""
+    here = tmp_path / "cwd"
+    here.mkdir(exist_ok=True)
+
+    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "amodal_bench", *map(str, arguments)],
+            cwd=here,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return call
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Seeded."""
+    return np.random.default_rng(20)

@@ -1,0 +1,48 @@
+"""Make the golden runs and their scores in tests/data anew: `python -P tests/data/make_golden.py`.
+
+To be run from the root of the repository, and only when the numbers, or the files of a run, are meant to change.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from amodal_bench import rows, run, scoring, store
+from amodal_bench.protocol import protocols
+
+PLUGINS = (Path("tests/plugins/squares.py"), Path("tests/plugins/dilate.py"))
+RUNS = Path("tests/data/runs")
+SCORES = Path("tests/data/golden")
+
+
+def make_run(method: str) -> None:
+    """One run of all squares, with nothing of this machine's paths and name in it."""
+    job = run.prepare(run.Request(method=method, dataset="squares", plugins=PLUGINS, results=RUNS))
+    run.bench(job)
+    path = job.folder.path / "timings.parquet"
+    timings = rows.read_table(path)
+    worker = pa.array(["golden"] * len(timings), type=pa.string())
+    rows.write_table(path, timings.set_column(timings.schema.get_field_index("worker"), "worker", worker))
+    record = job.folder.record()
+    job.folder.write_record({**record, "hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None})
+
+
+def main() -> None:
+    """Replace everything."""
+    shutil.rmtree(RUNS, ignore_errors=True)
+    for method in ("visible", "convex_hull", "dilate"):
+        make_run(method)
+    SCORES.mkdir(exist_ok=True)
+    for folder in store.find_runs(RUNS):
+        table: pd.DataFrame = scoring.metrics(folder.instances(), list(protocols().values()))
+        table.to_csv(SCORES / f"{folder.record()['preset']}.csv", index=False, float_format="%.9f")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["AMODAL_BENCH_CACHE"] = cache
+        main()

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from amodal_bench.datasets.folder import Folder
+from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.plugin import Location, Settings
+
+Bytes = NDArray[np.uint8]
+
+SIZE = (6, 8)  # height, width
+
+
+def bar(columns: int) -> Bytes:
+    mask = np.zeros(SIZE, dtype=np.uint8)
+    mask[:, :columns] = 255
+    return mask
+
+
+def save(path: Path, array: Bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(array).save(path)
+
+
+def write_object(root: Path, name: str, visible: Bytes, amodal: Bytes, suffix: str = ".png") -> None:
+    save(root / "image" / f"{name}{suffix}", np.full((*SIZE, 3), len(name), dtype=np.uint8))
+    save(root / "visible" / f"{name}.png", visible)
+    save(root / "amodal" / f"{name}.png", amodal)
+
+
+def opened(root: Path, split: str = "test", images: Path | None = None) -> Folder:
+    return Folder(Location(root=root, images=images, cache=root.parent / "cache"), split, Settings())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    write_object(folder, "b cup", bar(3), bar(6))
+    write_object(folder, "a", bar(5), bar(5), ".JPG")
+    return folder
+
+
+def test_three_folders_of_equal_names_are_a_dataset(root: Path) -> None:
+    dataset = opened(root)
+    assert list(dataset.ids()) == ["folder/test/a/0", "folder/test/b cup/0"]
+    sample = dataset[1]
+    np.testing.assert_array_equal(sample.visible, bar(3) > 0)
+    np.testing.assert_array_equal(sample.amodal, bar(6) > 0)
+    assert (sample.query.id, sample.query.image_id) == ("folder/test/b cup/0", "b cup")
+    assert sample.query.image[0, 0].tolist() == [5, 5, 5]
+    assert sample.occlusion_rate == 0.5
+    assert dataset.group(dataset.ids()[0]) == "a"
+    assert dataset.funnel.as_dict() == {"read": 2, "kept": 2, "dropped": {}, "noted": {}}
+
+
+def test_masks_are_what_is_above_127(root: Path) -> None:
+    grey = np.zeros(SIZE, dtype=np.uint8)
+    grey[0], grey[1] = 127, 128
+    write_object(root, "a", grey, grey, ".JPG")
+    visible = opened(root)[0].visible
+    assert (visible[0].any(), visible[1].all()) == (False, True)
+
+
+def test_a_folder_of_the_split_comes_before_the_root(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_object(root / "val", "v", bar(1), bar(2))
+    assert list(opened(root, "val").ids()) == ["folder/val/v/0"]
+    assert list(opened(root).ids()) == ["folder/test/a/0", "folder/test/b cup/0"]
+    assert not caplog.text
+    assert opened(root, "train").ids()[0] == "folder/train/a/0"
+    assert "has no folder train: all of it is read as that split" in caplog.text
+
+
+def test_images_may_lie_elsewhere(root: Path, tmp_path: Path) -> None:
+    (root / "image").rename(tmp_path / "photos")
+    assert opened(root, images=tmp_path / "photos")[0].query.image.shape == (*SIZE, 3)
+
+
+def test_empty_masks_are_counted_out_and_strays_noted(root: Path) -> None:
+    write_object(root, "c", bar(0), bar(4))
+    write_object(root, "d", bar(0), bar(0))
+    write_object(root, "e", bar(4), bar(3))
+    dataset = opened(root)
+    assert len(dataset) == 3
+    assert dataset.funnel.dropped == {"visible mask is empty": 1, "amodal mask is empty": 1}
+    assert dataset.funnel.noted == {"visible mask sticks out of the amodal mask": 1}
+
+
+def test_masks_are_decoded_once(root: Path) -> None:
+    first = opened(root)
+    file = root / "visible" / "a.png"
+    file.write_bytes(b"x" * file.stat().st_size)  # names and sizes are the fingerprint
+    again = opened(root)
+    assert (again.fingerprint(), again.funnel.noted) == (first.fingerprint(), {})
+    write_object(root, "c", bar(1), bar(1))
+    assert opened(root).fingerprint() != first.fingerprint()
+
+
+def test_a_mask_of_another_size_is_a_bad_record(root: Path) -> None:
+    save(root / "amodal" / "a.png", np.full((3, 4), 255, dtype=np.uint8))
+    dataset = opened(root)
+    assert dataset.funnel.noted == {"not readable, or sizes differ": 1}
+    with pytest.raises(BadRecord, match=r"amodal/a\.png is 4 x 3, its image .*a\.JPG is 8 x 6 \(width x height\)"):
+        dataset[0]
+    assert dataset[1].query.id == "folder/test/b cup/0"
+
+
+def test_a_damaged_mask_is_a_bad_record(root: Path) -> None:
+    (root / "visible" / "a.png").write_bytes(b"not a png")
+    dataset = opened(root)
+    with pytest.raises(BadRecord, match=r"visible/a\.png: not a readable image"):
+        dataset[0]
+
+
+def test_names_that_differ_are_refused_with_some_of_them(root: Path) -> None:
+    for number in range(12):
+        save(root / "visible" / f"extra{number:02d}.png", bar(1))
+    (root / "amodal" / "a.png").unlink()
+    with pytest.raises(DatasetNotReady) as caught:
+        opened(root)
+    text = str(caught.value)
+    assert "13 of 14 names are not in all of image/, visible/ and amodal/" in text
+    assert "a (not in amodal), extra00 (not in image, amodal), " in text
+    assert "extra08 (not in image, amodal) and 3 more." in text
+
+
+def test_two_images_of_one_name_are_refused(root: Path) -> None:
+    save(root / "image" / "a.png", np.zeros((*SIZE, 3), dtype=np.uint8))
+    with pytest.raises(DatasetNotReady, match=r"image holds 'a' twice: a\.JPG and a\.png"):
+        opened(root)
+
+
+def test_missing_folders_and_files_are_told_with_the_tree(root: Path, tmp_path: Path) -> None:
+    for file in (root / "amodal").iterdir():
+        file.unlink()
+    with pytest.raises(DatasetNotReady, match=r"a file \.png in .*amodal not found under") as caught:
+        opened(root)
+    assert "\nFound: amodal/, image/, visible/\n" in str(caught.value)
+    (root / "amodal").rmdir()
+    with pytest.raises(DatasetNotReady, match=r"the folder amodal/ \(.*\) not found under"):
+        opened(root)
+    with pytest.raises(DatasetNotReady, match="Found: the folder does not exist"):
+        opened(tmp_path / "none")

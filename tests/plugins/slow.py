@@ -1,0 +1,24 @@
+"""Random masks, and a pause of SLOW_SECONDS (environment) a batch: a run that can be cut off in its middle."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from amodal_bench.plugin import Method, MethodCard, Settings
+from amodal_bench.types import AmodalQuery, Mask
+
+
+class Slow(Method[Settings]):
+    """Each pixel outside the visible mask is set with probability one half, from the query's own seed."""
+
+    card = MethodCard(title="Slow", licence="Apache-2.0")
+
+    def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
+        """Noise around the visible masks."""
+        time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+        return [
+            query.visible | (np.random.default_rng(seed).random(query.visible.shape) < 0.5)
+            for query, seed in zip(queries, seeds, strict=True)
+        ]

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from amodal_bench.bootstrap import ratio_intervals
+
+
+def test_groups_of_one_agree_with_scipys_percentile_bootstrap(rng: np.random.Generator) -> None:
+    values = rng.beta(5, 2, size=400)
+    low, high = ratio_intervals(values[:, None], np.ones((400, 1)), draws=4000)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=rng).confidence_interval
+    width = expected.high - expected.low
+    assert low[0] == pytest.approx(expected.low, abs=0.06 * width)
+    assert high[0] == pytest.approx(expected.high, abs=0.06 * width)
+
+
+def test_instances_that_share_a_group_widen_the_interval(rng: np.random.Generator) -> None:
+    groups, size = 100, 10
+    values = rng.normal(size=groups).repeat(size) + 0.1 * rng.normal(size=groups * size)
+    low, high = ratio_intervals(values.reshape(groups, size).sum(1)[:, None], np.full((groups, 1), float(size)))
+    alone_low, alone_high = ratio_intervals(values[:, None], np.ones((groups * size, 1)))
+    assert (high - low)[0] > 2.5 * (alone_high - alone_low)[0]
+
+
+def test_a_pooled_ratio_is_resampled_as_a_ratio(rng: np.random.Generator) -> None:
+    union = rng.integers(50, 5000, size=300).astype(float)
+    intersection = union * rng.beta(6, 2, size=300)
+    low, high = ratio_intervals(intersection[:, None], union[:, None], draws=3000, seed=1)
+
+    def pooled(i: np.ndarray, u: np.ndarray, axis: int) -> np.ndarray:  # type: ignore[type-arg]
+        return i.sum(axis=axis) / u.sum(axis=axis)  # type: ignore[no-any-return]
+
+    expected = stats.bootstrap(
+        (intersection, union), pooled, paired=True, method="percentile", n_resamples=3000, rng=rng
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert low[0] == pytest.approx(expected.low, abs=0.08 * width)
+    assert high[0] == pytest.approx(expected.high, abs=0.08 * width)
+
+
+def test_equal_seeds_give_equal_intervals_and_one_group_gives_none() -> None:
+    top, bottom = np.array([[1.0, 0.0], [3.0, 2.0], [2.0, 0.0]]), np.array([[2.0, 0.0], [4.0, 2.0], [2.0, 0.0]])
+    first, again = ratio_intervals(top, bottom, seed=3), ratio_intervals(top, bottom, seed=3)
+    assert np.array_equal(first[0], again[0], equal_nan=True)
+    assert np.isnan(first[0][1])  # a single group defines the second ratio
+    assert np.isnan(first[1][1])
+    assert first[0][0] <= 6 / 8 <= first[1][0]
+
+
+def test_no_draws_and_no_groups_give_nan() -> None:
+    assert np.isnan(ratio_intervals(np.ones((5, 1)), np.ones((5, 1)), draws=0)[0]).all()
+    assert np.isnan(ratio_intervals(np.ones((0, 2)), np.ones((0, 2)))[1]).all()
+
+
+def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    top, bottom = np.random.default_rng(0).random((50, 3)), np.ones((50, 3))
+    whole = ratio_intervals(top, bottom, draws=100)
+    monkeypatch.setattr("amodal_bench.bootstrap._CHUNK_BYTES", 8 * 50 * 7)
+    assert np.allclose(ratio_intervals(top, bottom, draws=100), whole, rtol=1e-12)

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.protocol import Interval, find_protocol, protocols, read_protocol, with_buckets
+
+RATES = np.array([0, 0.005, 0.2, 0.4, 0.7, 1])
+
+
+def test_the_default_buckets_put_every_rate_into_one() -> None:
+    buckets = find_protocol("instance-mean/1").buckets
+    assert [str(b) for b in buckets] == ["{0}", "(0, 0.2)", "[0.2, 0.4)", "[0.4, 0.7)", "[0.7, 1]"]
+    places = np.stack([b.contains(RATES) for b in buckets])
+    assert places.argmax(axis=0).tolist() == [0, 1, 2, 3, 4, 4]
+    dense = np.stack([b.contains(np.linspace(0, 1, 1001)) for b in buckets])
+    assert (dense.sum(axis=0) == 1).all()
+
+
+def test_conddiffs_buckets_leave_its_gap() -> None:
+    places = np.stack([b.contains(RATES) for b in find_protocol("conddiff/1").buckets])
+    assert places.sum(axis=0).tolist() == [1, 0, 1, 1, 1, 1]
+
+
+def test_a_bare_name_is_the_newest_version() -> None:
+    assert find_protocol("pooled") is find_protocol("pooled/1")
+
+
+def test_an_unknown_protocol_says_what_there_is() -> None:
+    with pytest.raises(UnknownName, match=r"unknown protocol 'poled/1'. Did you mean 'pooled/1'\? Known: c2f-post/1,"):
+        find_protocol("poled/1")
+
+
+def test_all_of_the_design_are_there() -> None:
+    assert set(protocols()) == {
+        "instance-mean/1", "pooled/1", "conddiff/1", "sdamodal/1",
+        "c2f/1", "c2f-post/1", "deocclusion/1", "tuning-free/1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["[0.4, 0.2)", "(0.3, 0.3]", "0.2-0.4", "[a, b]", ""])
+def test_an_interval_that_holds_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="interval"):
+        Interval.parse(text)
+
+
+def test_buckets_can_be_given_as_edges_or_intervals() -> None:
+    default = find_protocol("pooled/1")
+    assert [str(b) for b in with_buckets(default, "0,.1,.5,1").buckets] == ["{0}", "(0, 0.1]", "(0.1, 0.5]", "(0.5, 1]"]
+    assert [str(b) for b in with_buckets(default, "[0,.5);[.5,1]").buckets] == ["[0, 0.5)", "[0.5, 1]"]
+    with pytest.raises(Refused, match=r"--buckets takes rising edges like .* got '0,.5,.2'"):
+        with_buckets(default, "0,.5,.2")
+
+
+def test_a_file_with_an_unknown_field_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "own-1.yaml"
+    path.write_text("id: own/1\ntitle: t\nsource: s\nagregate: mean\n")
+    with pytest.raises(Refused, match=r"own-1.yaml: not a protocol: (.|\n)*agregate"):
+        read_protocol(path)

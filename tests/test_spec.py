@@ -1,0 +1,70 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amodal_bench.errors import Refused
+from amodal_bench.plugin import Settings
+from amodal_bench.spec import RunSpec, instance_seed, resolved
+
+BASE: dict[str, Any] = {
+    "method": "m", "revision": 1, "params": {"a": 1, "b": 0.5},
+    "dataset": "d", "split": "s", "options": {}, "fingerprint": "f",
+}  # fmt: skip
+
+
+def test_the_key_is_twelve_hex_digits_and_does_not_depend_on_the_order_of_keys() -> None:
+    key = RunSpec(**BASE).key()
+    assert len(key) == 12
+    assert int(key, 16) >= 0
+    assert RunSpec(**{**BASE, "params": {"b": 0.5, "a": 1}}).key() == key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "n"}, {"revision": 2}, {"params": {"a": 2, "b": 0.5}}, {"checkpoint": "c"}, {"method_source": "x"},
+        {"dataset": "e"}, {"split": "t"}, {"options": {"o": 1}}, {"fingerprint": "g"}, {"dataset_source": "y"},
+        {"visible": "predicted:1"}, {"seed": 1},
+    ],
+)  # fmt: skip
+def test_all_that_can_change_a_number_changes_the_key(change: dict[str, Any]) -> None:
+    assert RunSpec(**{**BASE, **change}).key() != RunSpec(**BASE).key()
+
+
+class Params(Settings):
+    weights: Path
+    steps: int = 3
+
+
+def test_a_path_stands_as_the_digest_of_its_file(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.bin", tmp_path / "two.bin"
+    one.write_bytes(b"same")
+    two.write_bytes(b"same")
+    assert resolved(Params(weights=one)) == resolved(Params(weights=two))
+    assert str(tmp_path) not in str(resolved(Params(weights=one)))
+    before = resolved(Params(weights=one))
+    one.write_bytes(b"other")
+    assert resolved(Params(weights=one)) != before
+
+
+def test_a_folder_stands_as_the_digest_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
+    before = resolved(Params(weights=tmp_path))
+    (tmp_path / "unet" / "config.json").write_text("{ }")
+    assert resolved(Params(weights=tmp_path)) != before
+
+
+def test_a_missing_file_is_refused_with_the_parameters_name(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"parameter weights: no file or folder at .*nowhere"):
+        resolved(Params(weights=tmp_path / "nowhere"))
+
+
+@given(st.integers(0, 2**31), st.text(min_size=1, max_size=30))
+def test_the_seed_of_an_instance_is_its_own_and_fits_63_bits(seed: int, id: str) -> None:
+    assert 0 <= instance_seed(seed, id) < 2**63
+    assert instance_seed(seed, id) != instance_seed(seed + 1, id)
+    assert instance_seed(seed, id) != instance_seed(seed, id + "0")
