@@ -5,6 +5,7 @@ the method was given another visible mask than the truth's there are sixteen, bi
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +46,9 @@ def venn_of_codes(predicted: Code, amodal: Code, visible: Code) -> Counts:
 
 def _words(mask: Mask) -> NDArray[np.uint64]:
     bits = np.packbits(mask)
-    short = -bits.size % 8
-    if short:
-        bits = np.concatenate([bits, np.zeros(short, dtype=np.uint8)])
-    return bits.view(np.uint64)
+    words = np.zeros(-(-bits.size // 8), dtype=np.uint64)
+    words.view(np.uint8)[: bits.size] = bits
+    return words
 
 
 def _fill_overlaps(
@@ -57,15 +57,17 @@ def _fill_overlaps(
     """Put |intersection of the masks in S| at index S, for every set S that adds higher masks to `chosen`."""
     for bit in range(chosen.bit_length(), len(words)):
         part = words[bit] if common is None else words[bit] & common
-        overlaps[chosen | 1 << bit] = int(np.bitwise_count(part).sum(dtype=np.int64))
+        overlaps[chosen | 1 << bit] = np.bitwise_count(part).sum(dtype=np.uint32)
         _fill_overlaps(words, overlaps, chosen | 1 << bit, part)
 
 
+@cache
+def _inclusion_exclusion(size: int) -> Counts:
+    """Matrix (size, size) from |pixels in all masks of S| to |pixels in just those of S|: signs over supersets."""
+    sets = range(size)
+    return np.array([[(-1) ** (s ^ k).bit_count() if s & k == k else 0 for s in sets] for k in sets], dtype=np.int64)
+
+
 def _exact(overlaps: Counts) -> Counts:
-    """From |pixels in all masks of S| to |pixels in just those of S|: inclusion-exclusion, a bit at a time."""
-    counts = overlaps.copy()
-    size = len(counts)
-    for bit in range(size.bit_length() - 1):
-        without = [k for k in range(size) if not k >> bit & 1]
-        counts[without] -= counts[[k | 1 << bit for k in without]]
+    counts: Counts = _inclusion_exclusion(len(overlaps)) @ overlaps
     return counts

@@ -1,0 +1,19 @@
+"""Render some chunks and end: `python -m ....worker CACHE SPLIT RESOLUTION COUNT CHUNK...`."""
+
+import sys
+from pathlib import Path
+
+from .store import Store
+
+
+def main(arguments: list[str]) -> None:
+    """Have the chunks on disk; called by `Store.make`, once a core."""
+    cache, split, resolution, count, *numbers = arguments
+    store = Store(Path(cache), split, int(resolution), int(count))
+    for number in map(int, numbers):
+        if not store.path(number).exists():
+            store.render(number)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
