@@ -39,18 +39,15 @@ def instance_seed(seed: int, query_id: str) -> int:
 
 def resolved(settings: Settings) -> dict[str, Any]:
     """Settings as plain JSON values, with every path replaced by the digest of what lies there."""
-    plain = {name: _resolve(value, name) for name, value in settings}
-    loaded: dict[str, Any] = json.loads(json.dumps(plain))
+    loaded: dict[str, Any] = json.loads(json.dumps(_resolve(settings.model_dump(), "")))
     return loaded
 
 
 def _resolve(value: Any, name: str) -> Any:
-    if isinstance(value, Settings):
-        return {inner: _resolve(v, f"{name}.{inner}") for inner, v in value}
     if isinstance(value, Path):
         return _digest(value, name)
     if isinstance(value, dict):
-        return {str(k): _resolve(v, f"{name}.{k}") for k, v in value.items()}
+        return {str(k): _resolve(v, f"{name}.{k}".lstrip(".")) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_resolve(v, name) for v in value]
     return value

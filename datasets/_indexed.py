@@ -5,90 +5,68 @@ the cached index, the funnel, the filters, decoding.
 """
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pycocotools import mask as coco
+from numpy.typing import NDArray
+from pydantic import Field
 
 from amodal_bench import rle
 from amodal_bench.cache import file_digest, manifest_digest
-from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.errors import BadRecord
 from amodal_bench.images import read_image
 from amodal_bench.plugin import Dataset, Location, Settings
+from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample
 
 from ._images import find_image
 from ._index import cached
+from ._masks import MASKS, masks_of
+from ._records import INDEX, Record, read_mask, to_index
+from ._subset import smallest
 
-T = TypeVar("T")
-O = TypeVar("O", bound=Settings)  # noqa: E741
-
-_REVISION = {b"revision": b"1"}
-INDEX = pa.schema(
-    [
-        ("image", pa.string()), ("annotation", pa.string()), ("file", pa.string()), ("where", pa.string()),
-        ("height", pa.int32()), ("width", pa.int32()), ("category", pa.string()), ("is_stuff", pa.bool_()),
-        ("declared_rate", pa.float64()), ("front", pa.int32()),
-        ("amodal", pa.binary()), ("visible", pa.binary()), ("dropped", pa.string()),
-    ],
-    metadata=_REVISION,
-)  # fmt: skip
-AREAS = pa.schema(
-    [(name, pa.int64()) for name in ("amodal", "visible", "hidden", "outside")]
-    + [("behind", pa.int64()), ("malformed", pa.string())],
-    metadata=_REVISION,
-)
+Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One annotation. Masks are JSON text in any spelling that `rle.from_annotation` reads.
+class InstanceOptions(Settings):
+    """Which annotations are instances; a dataset may add its own.
 
-    `visible` None: nothing hides the object. `front`: place in the depth order of its image, 1 = front-most,
-    where the format states one. `dropped`: why it can not be an instance, where that is known without its mask.
+    `min_area`: amodal pixels. `rates`: an interval of occlusion rates like `(0.1, 0.7)`. `max_instances`: a
+    subset that is the same wherever the files are the same.
     """
 
-    image: str
-    annotation: str
-    file: str
-    where: str
-    height: int
-    width: int
-    amodal: bytes
-    visible: bytes | None
-    category: str | None = None
-    is_stuff: bool | None = None
-    declared_rate: float | None = None
-    front: int | None = None
-    dropped: str | None = None
+    include_unoccluded: bool = True
+    min_area: int = Field(default=0, ge=0)
+    rates: Range | None = None
+    max_instances: int | None = Field(default=None, ge=1)
+
+
+O = TypeVar("O", bound=InstanceOptions)  # noqa: E741
 
 
 class Indexed(Dataset[O]):
-    """A dataset with annotation files; the funnel counts annotations."""
+    """A dataset with annotation files; the funnel counts annotations.
+
+    `checks_masks`: whether every mask is looked at on opening (once; the result is cached), so that the funnel
+    tells of masks that disagree with each other or with what is declared. Otherwise that is done for a filter
+    that needs it, and by `doctor`.
+    """
 
     name: ClassVar[str]
+    checks_masks: ClassVar[bool] = False
 
     def __init__(self, location: Location, split: str, options: O) -> None:
         super().__init__(location, split, options)
         self._files = list(self.annotation_files())
-        stem = f"{self.name}-{split}-{self.fingerprint()[:32]}"
-        folder = location.cache / "index"
-        index = cached(folder / f"{stem}.parquet", INDEX, self._index)
-        areas = cached(folder / f"{stem}-areas.parquet", AREAS, lambda: _areas(index))
-        self._table = self._keep(index, areas)
-        self._ids = [
-            f"{self.name}/{split}/{image}/{annotation}"
-            for image, annotation in zip(
-                self._table["image"].to_pylist(), self._table["annotation"].to_pylist(), strict=True
-            )
-        ]
+        self._path = location.cache / "index" / f"{self.name}-{split}-{self.fingerprint()[:32]}{self.variant()}.parquet"
+        self._index = cached(self._path, INDEX, lambda: to_index(self.records(self._files)))
+        self._rows = self._choose()
+        self._ids = self._spelled(self._rows)
 
     @abstractmethod
     def annotation_files(self) -> Sequence[Path]:
@@ -102,10 +80,13 @@ class Indexed(Dataset[O]):
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All annotations, those of one image together; raises `DatasetNotReady` for a file that is broken."""
 
-    def unwanted(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
-        """(reason, boolean column) of what this dataset's options leave out."""
-        del table
-        return iter(())
+    def variant(self) -> str:
+        """Part of the cached index's name, where an option changes what `records` yields."""
+        return ""
+
+    def unwanted(self) -> Iterator[tuple[str, Bools]]:
+        """(reason, which rows of the index) of what this dataset's own options leave out."""
+        yield from ()
 
     def ids(self) -> Sequence[str]:
         """In the order of the file."""
@@ -117,143 +98,110 @@ class Indexed(Dataset[O]):
         return digests[0][1] if len(digests) == 1 else manifest_digest(digests)
 
     def __getitem__(self, index: int) -> AmodalSample:
-        row = self._table.slice(index, 1).to_pylist()[0]
+        row = self._index.slice(int(self._rows[index]), 1).to_pylist()[0]
         where, height, width = row["where"], row["height"], row["width"]
         image = read_image(find_image(self.image_folders(), row["file"], where), height, width)
         amodal = rle.decode(read_mask(row["amodal"], height, width, where))
         visible = amodal if row["visible"] is None else rle.decode(read_mask(row["visible"], height, width, where))
-        query = AmodalQuery(self._ids[index], row["image"], image, visible, row["category"])
-        return AmodalSample(query, amodal, is_stuff=row["is_stuff"], declared_rate=row["declared_rate"])
+        given = None if row["given"] is None else rle.decode(read_mask(row["given"], height, width, where))
+        query = AmodalQuery(self._ids[index], row["image"], image, visible if given is None else given, row["category"])
+        return AmodalSample(query, amodal, row["is_stuff"], row["declared_rate"], None if given is None else visible)
 
-    def _index(self) -> pa.Table:
-        return pa.Table.from_pylist([asdict(record) for record in self.records(self._files)], schema=INDEX)
+    def codes(self) -> Iterator[tuple[str, rle.Code, rle.Code]]:
+        """(id, amodal, visible) of every instance as run-length codes, without images; cached."""
+        names = ("height", "width")
+        sizes = self._index.select(names).take(self._rows).to_pylist()
+        masks = self._masks.select(["amodal_counts", "visible_counts"]).take(self._rows)
+        for id, size, amodal, visible in zip(self._ids, sizes, *(c.to_pylist() for c in masks.columns), strict=True):
+            shape = [size["height"], size["width"]]
+            yield id, {"size": shape, "counts": amodal}, {"size": shape, "counts": visible}
 
-    def _keep(self, index: pa.Table, areas: pa.Table) -> pa.Table:
-        """The instances; everything else is counted in the funnel, each annotation under its first reason."""
-        self.funnel.read = len(index)
-        table = index
-        for name in areas.column_names:
-            table = table.append_column(f"area_{name}", areas[name])
-        reasons: list[tuple[str, Any]] = [
-            (reason, pc.equal(index["dropped"], reason))
-            for reason in sorted(set(pc.drop_null(index["dropped"]).to_pylist()))
-        ]
-        reasons += [
-            ("malformed mask", pc.is_valid(areas["malformed"])),
-            ("amodal mask is empty", pc.equal(areas["amodal"], 0)),
-            ("visible mask is empty", pc.equal(areas["visible"], 0)),
-            *self.unwanted(table),
-        ]
-        kept = np.ones(len(table), dtype=np.bool_)
-        for reason, column in reasons:
-            now = kept & pc.fill_null(column, False).to_numpy(zero_copy_only=False)
-            self.funnel.drop(reason, int(now.sum()))
-            kept &= ~now
-        table = table.filter(pa.array(kept))
-        self._note(table)
-        return table
+    @cached_property
+    def _masks(self) -> pa.Table:
+        path = self._path.with_name(f"{self._path.stem}-masks.parquet")
+        return cached(path, MASKS, lambda: masks_of(self._path, len(self._index)))
 
-    def _note(self, table: pa.Table) -> None:
-        outside = int(pc.sum(pc.greater(table["area_outside"], 0)).as_py() or 0)
-        self.funnel.note("visible mask sticks out of the amodal mask", outside)
-        rate = pc.divide(pc.cast(table["area_hidden"], pa.float64()), table["area_amodal"])
-        far = pc.greater(pc.abs(pc.subtract(rate, table["declared_rate"])), 0.01)
-        self.funnel.note(
-            "declared occlusion rate differs by more than .01 from the masks", int(pc.sum(far).as_py() or 0)
-        )
-        wrong = pc.greater(table["area_behind"], 0)
-        self.funnel.note("visible mask is not the amodal one less what lies in front", int(pc.sum(wrong).as_py() or 0))
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of the index or of the masks as an array; null is NaN."""
+        table = self._index if name in self._index.column_names else self._masks
+        values: NDArray[Any] = table[name].to_numpy()
+        return values
 
+    def flags(self, name: str) -> Bools:
+        """A boolean column of the index, null as False."""
+        values: Bools = pc.fill_null(self._index[name], False).to_numpy()
+        return values
 
-def read_json(path: Path, kind: type[T]) -> T:
-    """Parse a JSON file as `kind` (msgspec structs); raises `DatasetNotReady` naming file and record."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise DatasetNotReady(f"{path}: not in the official format: {error}") from None
-    except msgspec.DecodeError as error:
-        raise DatasetNotReady(f"{path}: not valid JSON, perhaps cut off ({error})") from None
+    def _spelled(self, rows: NDArray[np.int64]) -> list[str]:
+        images, annotations = (self._index[c].take(rows).to_pylist() for c in ("image", "annotation"))
+        return [f"{self.name}/{self.split}/{i}/{a}" for i, a in zip(images, annotations, strict=True)]
 
+    def _choose(self) -> NDArray[np.int64]:
+        """Places of the instances; everything else is counted, each annotation under its first reason."""
+        self.funnel.read = len(self._index)
+        kept = np.ones(len(self._index), dtype=np.bool_)
+        for reason, rows in self._reasons():
+            self.funnel.drop(reason, int((kept & rows).sum()))
+            kept &= ~rows
+        chosen = np.flatnonzero(kept)
+        most = self.options.max_instances
+        if most is not None and most < len(chosen):
+            self.funnel.drop("outside the subset of max_instances", len(chosen) - most)
+            chosen = chosen[smallest(self._spelled(chosen), most)]
+        if self.checks_masks:
+            self._note(chosen)
+        return chosen
 
-def read_mask(text: bytes, height: int, width: int, where: str) -> rle.Code:
-    """The code of a mask kept as JSON text; raises `BadRecord`."""
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise BadRecord(f"{where}: mask is not JSON ({error})") from None
-    return rle.from_annotation(value, height, width, where)
+    def _reasons(self) -> Iterator[tuple[str, Bools]]:
+        dropped = self._index["dropped"]
+        for reason in sorted(set(pc.drop_null(dropped).to_pylist())):
+            yield reason, pc.fill_null(pc.equal(dropped, reason), False).to_numpy()
+        yield from self.unwanted()
+        options = self.options
+        if self.checks_masks or options.min_area or options.rates or not options.include_unoccluded:
+            yield "malformed mask", self._masks["malformed"].is_valid().to_numpy()
+            amodal, visible, hidden = (self.column(f"{name}_area") for name in ("amodal", "visible", "hidden"))
+            yield "amodal mask is empty", amodal == 0
+            yield "visible mask is empty", visible == 0
+            yield "smaller than min_area", amodal < options.min_area
+            yield "unoccluded", (hidden == 0) & (not options.include_unoccluded)
+            if options.rates:
+                yield f"occlusion rate outside {options.rates}", ~options.rates.contains(hidden / np.maximum(amodal, 1))
+        else:
+            yield from self._suspects()
 
+    def _suspects(self) -> Iterator[tuple[str, Bools]]:
+        """Malformed and empty masks among the few whose text is so short that they could be: all others have pixels."""
+        faults: dict[str, list[int]] = {"malformed mask": [], "amodal mask is empty": [], "visible mask is empty": []}
+        for kind in ("amodal", "visible"):
+            short = pc.less(pc.binary_length(self._index[kind]), _SHORT)
+            for place in np.flatnonzero(pc.fill_null(short, False).to_numpy()):
+                row = self._index.slice(int(place), 1).to_pylist()[0]
+                try:
+                    empty = rle.area(read_mask(row[kind], row["height"], row["width"], row["where"])) == 0
+                except BadRecord:
+                    faults["malformed mask"].append(int(place))
+                else:
+                    if empty:
+                        faults[f"{kind} mask is empty"].append(int(place))
+        for reason, places in faults.items():
+            rows = np.zeros(len(self._index), dtype=np.bool_)
+            rows[places] = True
+            yield reason, rows
 
-def present(value: msgspec.Raw) -> bytes | None:
-    """The JSON text of an optional value, None where the key is missing or null."""
-    text = bytes(value)
-    return None if text in (b"", b"null") else text
+    def _note(self, chosen: NDArray[np.int64]) -> None:
+        for what, rows in self.oddities().items():
+            self.funnel.note(what, int(rows[chosen].sum()))
 
-
-def repeated(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those that occur more than once."""
-    return {key for key, times in Counter(keys).items() if times > 1}
-
-
-def _areas(index: pa.Table) -> pa.Table:
-    """Pixel counts of every annotation; `behind` is what a stated depth order and `visible` disagree on."""
-    rows: list[dict[str, Any]] = []
-    names = ("image", "annotation", "where", "height", "width", "front", "amodal", "visible", "dropped")
-    block: list[dict[str, Any]] = []
-    for row in index.select(names).to_pylist():
-        scene = (
-            row["image"],
-            row["annotation"].split(".")[0] if row["front"] is not None else row["annotation"],
-        )
-        if block and scene != block[0]["scene"]:
-            rows.extend(_block_areas(block))
-            block = []
-        block.append({**row, "scene": scene})
-    rows.extend(_block_areas(block))
-    return pa.Table.from_pylist(rows, schema=AREAS)
-
-
-def _block_areas(block: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Areas of annotations that share one depth order."""
-    codes = [_codes(row) for row in block]
-    for row, pair in zip(block, codes, strict=True):
-        if isinstance(pair, str):
-            yield {"malformed": None if row["dropped"] else pair}
-            continue
-        amodal, visible = pair
-        inside = coco.merge([amodal, visible], True)
-        a, v, both = (int(n) for n in coco.area([amodal, visible, inside]))
-        front = [
-            other[0]
-            for peer, other in zip(block, codes, strict=True)
-            if row["front"] is not None and not isinstance(other, str) and peer["front"] < row["front"]
-        ]
-        behind = 0
-        if front:
-            covered = coco.merge([amodal, coco.merge(front)], True)
-            # A less what lies in front should be V: count the pixels of V that are covered, and of A that are neither.
-            behind = int(coco.area(coco.merge([visible, covered], True)))
-            behind += a - int(coco.area(coco.merge([covered, inside])))
-        elif row["front"] is not None:
-            behind = a - both
-        yield {
-            "amodal": a,
-            "visible": v,
-            "hidden": a - both,
-            "outside": v - both,
-            "behind": behind,
-            "malformed": None,
+    def oddities(self) -> dict[str, Bools]:
+        """What holds of usable annotations that should not, as rows of the index; looks at every mask."""
+        rate = self.column("hidden_area") / np.maximum(self.column("amodal_area"), 1)
+        declared = self.column("declared_rate").astype(np.float64)
+        return {
+            "visible mask sticks out of the amodal mask": self.column("outside_area") > 0,
+            "declared occlusion rate differs by more than .01 from the masks": np.abs(rate - declared) > 0.01,
+            "visible mask is not the amodal one less what lies in front": self.column("order_area") > 0,
         }
 
 
-def _codes(row: dict[str, Any]) -> tuple[rle.Code, rle.Code] | str:
-    """The amodal and visible codes of a row, or what is wrong with them."""
-    if row["dropped"]:
-        return str(row["dropped"])
-    try:
-        amodal = read_mask(row["amodal"], row["height"], row["width"], row["where"])
-        if row["visible"] is None:
-            return amodal, amodal
-        return amodal, read_mask(row["visible"], row["height"], row["width"], row["where"])
-    except BadRecord as error:
-        return str(error)
+_SHORT = 200  # bytes of JSON: a polygon of a dozen points, a code of a few runs

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
 
-from ._indexed import Record, present, read_json, repeated
+from ._records import Record, present, read_json, repeated
 
 
 class Region(Struct):
@@ -68,7 +68,7 @@ def region_records(path: Path) -> Iterator[Record]:
 
 
 def _records_of(path: Path, image: ImageEntry, annotator: int, regions: Sequence[Region]) -> Iterator[Record]:
-    twice = repeated([("", str(region.order)) for region in regions])
+    twice = repeated([region.order for region in regions])
     for region in regions:
         yield Record(
             image=str(image.id),
@@ -82,6 +82,7 @@ def _records_of(path: Path, image: ImageEntry, annotator: int, regions: Sequence
             category=region.name.strip() or None,
             is_stuff=bool(region.isStuff),
             declared_rate=region.occlude_rate,
+            scene=f"{image.id}/{annotator}",
             front=region.order,
-            dropped="another region has the same order" if ("", str(region.order)) in twice else None,
+            dropped="another region has the same order" if region.order in twice else None,
         )

@@ -2,24 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
-import pyarrow as pa
+from amodal_bench.plugin import DatasetCard
 
-from amodal_bench.plugin import DatasetCard, Settings
-
-from ._indexed import Indexed, Record
+from ._indexed import Bools, Indexed, InstanceOptions
 from ._location import missing
+from ._records import Record
 from ._regions import region_records
 
 
-class Options(Settings):
+class CocoAOptions(InstanceOptions):
     """`include_stuff`: background regions (walls, tables) are instances too, as in most published evaluations."""
 
     include_stuff: bool = True
 
 
-class CocoA(Indexed[Options]):
+class CocoA(Indexed[CocoAOptions]):
     """Every region of every image is an instance: `coco_a/SPLIT/IMAGE_ID/ANNOTATOR.ORDER`."""
 
     name = "coco_a"
@@ -45,7 +43,8 @@ train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; elsewhere: --im
             "0d064856": "COCO_amodal_test2014.json as released",
         },
     )
-    Options: ClassVar[type[Settings]] = Options
+    Options = CocoAOptions
+    checks_masks = True
 
     def annotation_files(self) -> Sequence[Path]:
         """The split's JSON file."""
@@ -65,7 +64,7 @@ train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; elsewhere: --im
         """All regions."""
         return region_records(files[0])
 
-    def unwanted(self, table: pa.Table) -> Iterator[tuple[str, Any]]:
+    def unwanted(self) -> Iterator[tuple[str, Bools]]:
         """Stuff, if it was not wanted."""
         if not self.options.include_stuff:
-            yield "stuff", table["is_stuff"]
+            yield "stuff", self.flags("is_stuff")

@@ -3,8 +3,6 @@
 The visible masks come from the render of the whole clip, the amodal ones from a render of each fish alone.
 """
 
-import hashlib
-import heapq
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,11 +11,13 @@ from pydantic import Field
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
+from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample, parse_id
 
 from ._fishbowl_index import Ids, Rows, read_index
 from ._fishbowl_layouts import find_layout
 from ._fishbowl_savos import SavosPickle
+from ._subset import smallest
 
 CARD = DatasetCard(
     title="FishBowl (Tangemann et al. 2023)",
@@ -45,15 +45,13 @@ or, as SaVos and C2F-Seg pack it:
 class FishBowlOptions(Settings):
     """Which object-frames take part. The tuning-free paper's 128,000 frames hold some millions of them.
 
-    `min_rate` and `max_rate` are exclusive bounds on SaVos' rate 1 - |visible| / |amodal|; its list
-    test_subtest.csv is of (0.1, 0.7). `max_instances` keeps the ids of the smallest
-    sha256("fishbowl-subset/" + id): the same subset wherever the files are the same.
+    `rates` is an interval of SaVos' rate 1 - |visible| / |amodal|; its list test_subtest.csv is of `(0.1, 0.7)`.
+    `max_instances` keeps a subset that is the same wherever the files are the same.
     """
 
     frame_stride: int = Field(default=1, ge=1)
     max_instances: int | None = Field(default=None, ge=1)
-    min_rate: float | None = None
-    max_rate: float | None = None
+    rates: Range | None = None
 
 
 class FishBowl(Dataset[FishBowlOptions]):
@@ -105,8 +103,7 @@ class FishBowl(Dataset[FishBowlOptions]):
         """The rows that take part; fills the funnel, each row under the first reason that applies."""
         index, options = self._index, self.options
         rates = 1 - index.visible / np.maximum(index.amodal, 1)
-        low = -np.inf if options.min_rate is None else options.min_rate
-        high = np.inf if options.max_rate is None else options.max_rate
+        wanted = options.rates.contains(rates) if options.rates else np.ones(len(rates), dtype=np.bool_)
         reasons = {
             "frame skipped by frame_stride": index.frame % options.frame_stride != 0,
             "malformed mask": index.malformed,
@@ -114,7 +111,7 @@ class FishBowl(Dataset[FishBowlOptions]):
             "not in the frame": (index.amodal == 0) & (index.visible == 0),
             "visible pixels but no amodal one": index.amodal == 0,
             "no visible pixel": index.visible == 0,
-            "outside min_rate to max_rate": (rates <= low) | (rates >= high),
+            f"occlusion rate outside {options.rates}": ~wanted,
         }
         self.funnel.read = len(rates)
         left = np.ones(len(rates), dtype=np.bool_)
@@ -131,12 +128,5 @@ class FishBowl(Dataset[FishBowlOptions]):
         most = self.options.max_instances
         if most is None or most >= len(rows):
             return rows
-        ids = Ids(self.split, self._index, rows)
-        kept = heapq.nsmallest(most, range(len(rows)), key=lambda place: subset_key(ids[place]))
         self.funnel.drop("outside the subset of max_instances", len(rows) - most)
-        return rows[np.sort(np.array(kept, dtype=np.int64))]
-
-
-def subset_key(id: str) -> bytes:
-    """What max_instances goes by: the smallest are kept."""
-    return hashlib.sha256(f"fishbowl-subset/{id}".encode()).digest()
+        return rows[smallest(Ids(self.split, self._index, rows), most)]

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from amodal_bench import rle
-from amodal_bench.datasets.coco_a import CocoA, Options
+from amodal_bench.datasets.coco_a import CocoA, CocoAOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
@@ -78,7 +78,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def opened(root: Path, images: Path | None = None, **options: Any) -> CocoA:
-    return CocoA(Location(root=root, images=images, cache=root / "cache"), "val", Options(**options))
+    return CocoA(Location(root=root, images=images, cache=root / "cache"), "val", CocoAOptions(**options))
 
 
 def test_every_region_is_an_instance_joined_to_its_own_image(make: Make) -> None:

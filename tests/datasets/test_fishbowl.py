@@ -143,17 +143,17 @@ def test_a_stride_skips_frames(tmp_path: Path) -> None:
 
 def test_rate_bounds_are_exclusive(tmp_path: Path) -> None:
     write_clip(tmp_path / "data")
-    assert ids(opened(tmp_path / "data", min_rate=0, max_rate=0.7)) == ["00000:00001/9"]
-    assert ids(opened(tmp_path / "data", max_rate=0.5)) == [id for id in KEPT if id != "00000:00001/9"]
-    dataset = opened(tmp_path / "data", min_rate=0.5)
-    assert (len(dataset), dataset.funnel.dropped["outside min_rate to max_rate"]) == (0, 6)
+    assert ids(opened(tmp_path / "data", rates="(0, 0.7)")) == ["00000:00001/9"]
+    assert ids(opened(tmp_path / "data", rates="[0, 0.5)")) == [id for id in KEPT if id != "00000:00001/9"]
+    dataset = opened(tmp_path / "data", rates="(0.5, 1]")
+    assert (len(dataset), dataset.funnel.dropped["occlusion rate outside (0.5, 1]"]) == (0, 6)
 
 
 def test_a_subset_keeps_the_ids_of_the_smallest_hashes_in_order(tmp_path: Path) -> None:
     write_clip(tmp_path / "data")
     dataset = opened(tmp_path / "data", max_instances=3)
     full = [f"fishbowl/test/{id}" for id in KEPT]
-    smallest = sorted(full, key=lambda id: hashlib.sha256(f"fishbowl-subset/{id}".encode()).hexdigest())[:3]
+    smallest = sorted(full, key=lambda id: hashlib.sha256(id.encode()).hexdigest())[:3]
     assert list(dataset.ids()) == [id for id in full if id in smallest]
     assert dataset.funnel.dropped["outside the subset of max_instances"] == 3
     assert ids(opened(tmp_path / "data", max_instances=6)) == KEPT

@@ -66,9 +66,9 @@ def test_records_become_instances(tmp_path: Path) -> None:
 
 def test_the_published_list_is_an_open_range_of_rates(tmp_path: Path) -> None:
     write(tmp_path / "data")
-    dataset = opened(tmp_path / "data", min_rate=0.1, max_rate=0.7)
+    dataset = opened(tmp_path / "data", rates="(0.1, 0.7)")
     assert list(dataset.ids()) == ["fishbowl/test/00007:00002/3"]
-    assert len(opened(tmp_path / "data", max_rate=0.5)) == 1
+    assert len(opened(tmp_path / "data", rates="[0, 0.5)")) == 1
 
 
 def test_the_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:
