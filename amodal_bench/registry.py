@@ -24,6 +24,10 @@ from amodal_bench.plugin import AnyDataset, AnyMethod, Dataset, Method
 Kind = Literal["methods", "datasets"]
 T = TypeVar("T")
 PACKAGE = Path(__file__).parent
+# What importing somebody's file raises; one broken plugin must not hide the others from `list`.
+_IMPORT_FAULTS = (
+    ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, KeyError, OSError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Registry:
         if times > 1:
             raise Refused(f"{times} {kind} are called {name!r} (built in, entry points, --plugin): rename all but one")
         if name in _built_in(kind):
-            return Plugin(name, _only_class(importlib.import_module(f"amodal_bench.{kind}.{name}"), base), None)
+            return Plugin(name, _only_class(_load_built_in(kind, name), base), None)
         module = self._files[kind].get(name) or _load_entry(next(e for e in _entries(kind) if e.name == name))
         return Plugin(name, _only_class(module, base), _source_digest(module))
 
@@ -76,6 +80,8 @@ class Registry:
         if not kinds:
             raise Refused(f"--plugin {path}: it defines neither a Method nor a Dataset")
         for kind in kinds:
+            if path.stem in self._files[kind]:
+                raise Refused(f"2 {kind} are called {path.stem!r} (--plugin): rename all but one")
             self._files[kind][path.stem] = module
 
 
@@ -89,6 +95,13 @@ def _built_in(kind: Kind) -> list[str]:
     return [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.name.startswith("_")]
 
 
+def _load_built_in(kind: Kind, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"amodal_bench.{kind}.{name}")
+    except _IMPORT_FAULTS as error:
+        raise Refused(f"{kind}/{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
 def _entries(kind: Kind) -> list[EntryPoint]:
     return list(entry_points(group=f"amodal_bench.{kind}"))
 
@@ -96,7 +109,7 @@ def _entries(kind: Kind) -> list[EntryPoint]:
 def _load_entry(entry: EntryPoint) -> ModuleType:
     try:
         return importlib.import_module(entry.module)
-    except ImportError as error:
+    except _IMPORT_FAULTS as error:
         owner = entry.dist.name if entry.dist else "an unknown distribution"
         raise Refused(f"plugin {entry.name!r} of {owner} cannot be imported: {error}") from error
 
@@ -112,7 +125,7 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
+    except _IMPORT_FAULTS as error:
         raise Refused(f"--plugin {path}: cannot be imported: {error}") from error
     return module
 

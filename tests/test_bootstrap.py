@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from amodal_bench.bootstrap import ratio_intervals
@@ -27,8 +28,8 @@ def test_a_pooled_ratio_is_resampled_as_a_ratio(rng: np.random.Generator) -> Non
     intersection = union * rng.beta(6, 2, size=300)
     low, high = ratio_intervals(intersection[:, None], union[:, None], draws=3000, seed=1)
 
-    def pooled(i: np.ndarray, u: np.ndarray, axis: int) -> np.ndarray:  # type: ignore[type-arg]
-        return i.sum(axis=axis) / u.sum(axis=axis)  # type: ignore[no-any-return]
+    def pooled(i: NDArray[np.float64], u: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        return np.asarray(i.sum(axis=axis) / u.sum(axis=axis))
 
     expected = stats.bootstrap(
         (intersection, union), pooled, paired=True, method="percentile", n_resamples=3000, rng=rng

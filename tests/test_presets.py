@@ -55,7 +55,7 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_was_expected(values:
 
 def test_parameters_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Params().steps = 3
+        Params().steps = 3  # type: ignore[misc]
 
 
 def test_a_preset_is_a_method_with_parameters_and_a_plugin_name_means_its_defaults(

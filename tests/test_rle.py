@@ -16,11 +16,12 @@ SQUARE = [2.0, 1.0, 6.0, 1.0, 6.0, 4.0, 2.0, 4.0]
 
 
 def runs_by_loop(mask: Mask) -> list[int]:
-    runs, current, length = [], False, 0
+    runs: list[int] = []
+    current, length = False, 0
     for pixel in mask.T.ravel():
         if pixel != current:
             runs.append(length)
-            current, length = pixel, 0
+            current, length = bool(pixel), 0
         length += 1
     return [*runs, length]
 

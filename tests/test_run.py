@@ -15,7 +15,7 @@ import pytest
 from amodal_bench import run, store
 from amodal_bench.errors import Refused
 from amodal_bench.plan import make_plan
-from amodal_bench.predict import TooManyErrors
+from amodal_bench.predict import Silent, TooManyErrors
 from amodal_bench.run import Job, Request
 
 Tables = dict[str, str]
@@ -59,7 +59,7 @@ def test_shards_in_any_order_make_the_same_bytes(job: Any) -> None:
     parts = job(results="parts")
     parts.folder.create(run._record(parts, make_plan(parts.dataset)), make_plan(parts.dataset))
     for number in (2, 0, 1):
-        run.work(job(results="parts"), number, 3, run.Silent())
+        run.work(job(results="parts"), number, 3, Silent())
     assert finished(job(results="parts")) == whole
 
 
@@ -84,7 +84,12 @@ def test_finished_samples_are_never_decoded_again(job: Any, monkeypatch: pytest.
     again = job()
     decoded: list[int] = []
     original = type(again.dataset).__getitem__
-    monkeypatch.setattr(type(again.dataset), "__getitem__", lambda s, i: decoded.append(i) or original(s, i))
+
+    def counted(self: Any, index: int) -> Any:
+        decoded.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(type(again.dataset), "__getitem__", counted)
     run.bench(again)
     assert len(decoded) == 4
 

@@ -14,7 +14,7 @@ def test_an_id_has_four_parts_and_the_image_part_may_hold_slashes() -> None:
 
 def test_a_query_refuses_an_image_that_is_not_rgb_bytes() -> None:
     with pytest.raises(ValueError, match=r"a/b/c/0: image must be uint8 \(H, W, 3\), got float64 \(4, 5, 3\)"):
-        AmodalQuery("a/b/c/0", "c", IMAGE.astype(float), MASK)  # type: ignore[arg-type]
+        AmodalQuery("a/b/c/0", "c", IMAGE.astype(float), MASK)
     with pytest.raises(ValueError, match=r"got uint8 \(4, 5\)"):
         AmodalQuery("a/b/c/0", "c", IMAGE[..., 0], MASK)
 
@@ -23,7 +23,7 @@ def test_a_query_refuses_a_visible_mask_of_another_shape_or_kind() -> None:
     with pytest.raises(ValueError, match=r"a/b/c/0: visible mask must be bool \(4, 5\), got bool \(5, 4\)"):
         AmodalQuery("a/b/c/0", "c", IMAGE, MASK.T)
     with pytest.raises(ValueError, match=r"must be bool \(4, 5\), got uint8 \(4, 5\)"):
-        AmodalQuery("a/b/c/0", "c", IMAGE, MASK.astype(np.uint8))  # type: ignore[arg-type]
+        AmodalQuery("a/b/c/0", "c", IMAGE, MASK.astype(np.uint8))
 
 
 def test_a_query_needs_a_visible_pixel() -> None:

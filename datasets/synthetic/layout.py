@@ -102,17 +102,20 @@ def cut_out(dice: Dice, family: Family, standing: bool, size: int = 100) -> Cuto
 
 
 def plan(split: str, index: int) -> Layout:
-    """The layout of a scene: the first draw that hides what was wanted, or the nearest of a hundred."""
+    """The layout of a scene: the first draw that hides what was wanted, or the nearest of a hundred.
+
+    Thin families at high rates need more than a hundred draws for a first one that leaves enough to see.
+    """
     dice = scene_dice(split, index, 0)
     wanted = wanted_rate(split, index)
     family = dice.choice(FAMILIES)
     best: tuple[int, Layout] | None = None
-    for _ in range(100):
+    for attempt in range(10_000):
         draft = _draft(dice, family, wanted)
         if draft is not None and (best is None or draft[0] < best[0]):
             best = draft
-            if draft[0] <= TOLERANCE:
-                break
+        if best is not None and (best[0] <= TOLERANCE or attempt >= 99):
+            break
     if best is None:
         raise RuntimeError(f"synthetic {split} scene {index}: no place found for a {family.name}; this is a defect")
     return best[1]

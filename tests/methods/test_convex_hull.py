@@ -14,21 +14,15 @@ MASKS = hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))).fi
 def by_half_planes(mask: Mask) -> Mask:
     """A pixel is in the hull unless some line through two set pixels has all set pixels on its other side."""
     points = np.argwhere(mask)
-    inside = np.zeros_like(mask)
-    rows, columns = np.indices(mask.shape)
-    keep = np.ones_like(mask)
-    for a in points:
-        for b in points:
-
-            def side(y: np.ndarray, x: np.ndarray, a: np.ndarray = a, b: np.ndarray = b) -> np.ndarray:  # type: ignore[type-arg]
-                return (b[0] - a[0]) * (x - a[1]) - (b[1] - a[1]) * (y - a[0])
-
-            if (side(points[:, 0], points[:, 1]) >= 0).all():
-                keep &= side(rows, columns) >= 0
-    box = np.zeros_like(mask)
     low, high = points.min(axis=0), points.max(axis=0)
-    box[low[0] : high[0] + 1, low[1] : high[1] + 1] = True
-    inside[keep & box] = True
+    inside = np.zeros_like(mask)
+    inside[low[0] : high[0] + 1, low[1] : high[1] + 1] = True
+    rows, columns = np.indices(mask.shape)
+    for a_row, a_column in points:
+        for b_row, b_column in points:
+            down, right = b_row - a_row, b_column - a_column
+            if (down * (points[:, 1] - a_column) >= right * (points[:, 0] - a_row)).all():
+                inside &= down * (columns - a_column) >= right * (rows - a_row)
     return inside
 
 
@@ -42,7 +36,7 @@ def test_a_large_hull_agrees_with_qhull(rng: np.random.Generator) -> None:
     points = rng.integers([20, 30], [180, 270], size=(40, 2))
     mask[points[:, 0], points[:, 1]] = True
     equations = ConvexHull(np.argwhere(mask)).equations
-    pixels = np.stack(np.indices(mask.shape), axis=-1).reshape(-1, 2)
+    pixels = np.indices(mask.shape).reshape(2, -1).T
     inside = (pixels @ equations[:, :2].T + equations[:, 2] <= 1e-9).all(axis=1).reshape(mask.shape)
     assert np.array_equal(hull_mask(mask), inside)
 

@@ -1,0 +1,1 @@
+"""Plugins for amodal-bench in a distribution of their own."""
