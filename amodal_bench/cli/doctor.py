@@ -61,7 +61,11 @@ def _environment(registry: Registry) -> None:
         )
     ]
     for name in registry.names("methods"):
-        card = registry.method(name).cls.card
+        try:
+            card = registry.method(name).cls.card
+        except Refused as error:
+            ok.append(Finding("fault", str(error)))
+            continue
         lacking = missing_modules(card)
         if lacking:
             ok.append(
