@@ -1,10 +1,14 @@
 """What `doctor` finds out about an opened dataset."""
 
+import csv
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from amodal_bench.errors import BadRecord
-from amodal_bench.plugin import AnyDataset
+from amodal_bench.plugin import AnyDataset, Fault
 from amodal_bench.types import parse_id
 
 State = Literal["ok", "note", "fault"]
@@ -21,6 +25,23 @@ class Finding:
 def inspect_dataset(dataset: AnyDataset) -> list[Finding]:
     """Counts against the card, the funnel, the fingerprint, and whether the first instance can be decoded."""
     return [*_counts(dataset), *_funnel(dataset), _fingerprint(dataset), _first(dataset)]
+
+
+def summary_of(faults: Sequence[Fault]) -> list[Finding]:
+    """One line a kind, with the first example."""
+    first = {fault.kind: fault for fault in reversed(faults)}
+    times = Counter(fault.kind for fault in faults)
+    return [
+        Finding("note", f"{n:,} x {kind}, e.g. {first[kind].id}: {first[kind].detail}") for kind, n in times.items()
+    ]
+
+
+def write_faults(faults: Sequence[Fault], path: Path) -> None:
+    """All of them as CSV: id, kind, detail."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(Fault._fields)
+        rows.writerows(faults)
 
 
 def counted(dataset: AnyDataset) -> dict[str, int]:

@@ -83,6 +83,13 @@ class Checkpoint:
     sha256: str
     metadata: dict[str, str]
 
+    def setting(self, dataset: str) -> str:
+        """`supervised` where it was trained on `dataset`, `zero-shot` where on another, `unknown` where it does not say."""
+        trained_on = self.metadata.get("dataset")
+        if trained_on is None:
+            return "unknown"
+        return "supervised" if trained_on == dataset else "zero-shot"
+
 
 def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Path) -> Checkpoint | None:
     """The weights of a trained method, or None for a method that trains nothing.
@@ -99,15 +106,15 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
             raise WeightsNotFound(f"--checkpoint {flag}: no such file")
         return _read(flag)
     trainset = preset.trained_on or dataset
-    own = weights / preset.name / trainset / "model.safetensors"
-    shipped = Path(__file__).parent / "methods" / preset.plugin.name / "weights" / f"{preset.name}.safetensors"
+    own = weights / preset.weights / trainset / "model.safetensors"
+    shipped = Path(__file__).parent / "methods" / preset.plugin.name / "weights" / f"{preset.weights}.safetensors"
     for path in (own, shipped):
         if path.is_file():
             return _read(path)
     raise WeightsNotFound(
         f"no weights for {preset.name!r} on {dataset!r}.\n"
         f"Looked for: {own}\n       and: {shipped}\n"
-        f"Train them: amodal-bench train --method {preset.name} --dataset {trainset}\n"
+        f"Train them: amodal-bench train --method {preset.weights} --dataset {trainset}\n"
         "or name a file: --checkpoint FILE (a folder of weights: --weights DIR or AMODAL_BENCH_WEIGHTS)"
     )
 

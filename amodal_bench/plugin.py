@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -63,6 +63,32 @@ class Runtime:
     weights: Path = Path("weights")
 
 
+class Monitor(Protocol):
+    """What a training tells while it works; the command line draws it."""
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """So many of all steps are done; `text` holds loss, rate, time left."""
+
+    def note(self, text: str) -> None:
+        """A line that stays: the end of an epoch, a validation score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """One training, as the core hands it to `Method.train`.
+
+    `config` is an instance of the method's `Training`. `out` exists and may hold what an earlier, cut-off run of
+    the same training left. `metadata` goes into the header of the weights; the method adds its own facts.
+    """
+
+    config: Any
+    out: Path
+    seed: int
+    device: str
+    metadata: Mapping[str, str]
+    monitor: Monitor
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
     """Where a dataset's files lie: its own folder, images elsewhere (or None), the cache folder."""
@@ -72,11 +98,20 @@ class Location:
     cache: Path
 
 
+class Fault(NamedTuple):
+    """Something wrong with one annotation or image: its id, a kind that is counted, and the particulars."""
+
+    id: str
+    kind: str
+    detail: str
+
+
 class Method(ABC, Generic[P]):
     """Predict amodal masks. A file in methods/ holds one subclass; the file's name is the method's id."""
 
     card: ClassVar[MethodCard]
     Params: ClassVar[type[Settings]] = Settings
+    Training: ClassVar[type[Settings] | None] = None  # settings of `train`; None: nothing to train
 
     def __init__(self, params: P) -> None:
         self.params = params
@@ -91,6 +126,17 @@ class Method(ABC, Generic[P]):
         `seeds[i]` (63 bits) is the only source of chance for `queries[i]`, so that batches, order, workers
         and resuming change nothing.
         """
+
+    def check_weights(self, metadata: Mapping[str, str]) -> None:  # noqa: B027
+        """Raise `Refused` where weights with this metadata do not fit the parameters. Called before `load`."""
+
+    def train(self, train: "AnyDataset", val: "AnyDataset", run: TrainingRun) -> None:
+        """Write `run.out / "model.safetensors"` with `run.metadata` in its header, at the end and whole.
+
+        Called again with the same `run.out` after an interruption, it goes on where it was. Under torchrun
+        every process calls it.
+        """
+        raise NotImplementedError(f"{self.card.title} states Training settings but has no train()")
 
 
 class Dataset(ABC, Generic[O]):
@@ -126,6 +172,10 @@ class Dataset(ABC, Generic[O]):
     def group(self, id: str) -> str:
         """What instances are drawn together from: the clip or scene; the image where there is none."""
         return parse_id(id).image
+
+    def faults(self) -> Iterator[Fault]:
+        """What `doctor` should tell of single annotations; may look at every mask and every image's header."""
+        yield from ()
 
     def __len__(self) -> int:
         return len(self.ids())

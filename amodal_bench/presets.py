@@ -16,22 +16,33 @@ FOLDER = Path(__file__).parent / "configs" / "methods"
 
 
 class PresetFile(Settings):
-    """configs/methods/NAME.yaml. `trained_on` is where its weights come from when not the dataset it runs on."""
+    """configs/methods/NAME.yaml.
+
+    `trained_on` is where its weights come from when not the dataset it runs on; `weights_of` the preset whose
+    weights it takes when not its own.
+    """
 
     method: str
     title: str = ""
     params: dict[str, Any] = {}
     trained_on: str | None = None
+    weights_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A method ready to be made: `name` is the label of its runs."""
+    """A method ready to be made: `name` is the label of its runs, `weights` the name its weights lie under."""
 
     name: str
     plugin: Plugin[AnyMethod]
     params: Settings
     trained_on: str | None = None
+    weights_of: str | None = None
+
+    @property
+    def weights(self) -> str:
+        """The folder's name in the tree of weights."""
+        return self.weights_of or self.name
 
     def make(self) -> AnyMethod:
         """A method that has not loaded its weights."""
@@ -68,8 +79,8 @@ def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None
     else:
         raise UnknownName("method or preset", name, {*methods, *preset_names()})
     plugin = registry.method(file.method)
-    params = build(plugin.cls.Params, _merged(file.params, changes or {}), f"method {name!r}")
-    return Preset(name, plugin, params, file.trained_on)
+    params = build(plugin.cls.Params, merged(file.params, changes or {}), f"method {name!r}")
+    return Preset(name, plugin, params, file.trained_on, file.weights_of)
 
 
 def parse_changes(items: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,9 +122,10 @@ def build(model: type[Settings], values: Mapping[str, Any], owner: str) -> Setti
         raise Refused(f"{owner}: {'; '.join(faults)}") from None
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, inside nested mappings too."""
+    result = dict(base)
     for name, value in changes.items():
-        inner = merged.get(name)
-        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
+        inner = result.get(name)
+        result[name] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result

@@ -23,6 +23,7 @@ from amodal_bench.registry import Registry
 from amodal_bench.rows import SCHEMA_VERSION
 from amodal_bench.spec import RunSpec, resolved
 from amodal_bench.store import RunFolder
+from amodal_bench.visible_source import TRUTH, spelled, with_visible
 
 
 class Request(Settings):
@@ -34,6 +35,7 @@ class Request(Settings):
     seed: int = 0
     params: dict[str, Any] = {}
     options: dict[str, Any] = {}
+    visible: str = TRUTH
     data_root: Path | None = None
     root: Path | None = None
     image_root: Path | None = None
@@ -102,9 +104,12 @@ def prepare(request: Request) -> Job:
     registry.dataset(request.dataset)
     weights = weights_root(request.weights)
     checkpoint = find_checkpoint(preset, request.dataset, request.checkpoint, weights)
+    if checkpoint:
+        check_weights(preset, checkpoint)
     device = provenance.choose_device(request.device, card.needs)
     flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
     dataset, location, source = open_dataset(request.dataset, registry, request.split, request.options, flags)
+    dataset = with_visible(dataset, request.visible)
     if not len(dataset):
         raise Refused(f"{dataset.card.title} {dataset.split} has no instance left: {dataset.funnel.as_dict()}")
     spec = RunSpec(
@@ -118,11 +123,23 @@ def prepare(request: Request) -> Job:
         options=resolved(dataset.options),
         fingerprint=dataset.fingerprint(),
         dataset_source=source,
+        visible=spelled(request.visible),
         seed=request.seed,
     )
     store.check_writable(request.results)
     folder = store.run_folder(request.results, spec, preset.name)
     return Job(request, preset, dataset, location, checkpoint, spec, folder, device)
+
+
+def check_weights(preset: Preset, checkpoint: Checkpoint) -> None:
+    """Raise `Refused` naming the file where its metadata does not fit the preset."""
+    trained = checkpoint.metadata.get("method", preset.plugin.name)
+    if trained != preset.plugin.name:
+        raise Refused(f"{checkpoint.path}: weights of the method {trained!r}, asked for {preset.plugin.name!r}")
+    try:
+        preset.make().check_weights(checkpoint.metadata)
+    except Refused as error:
+        raise Refused(f"{checkpoint.path}: {error}") from None
 
 
 def bench(job: Job, reporter: Reporter | None = None) -> Tally:
@@ -206,7 +223,8 @@ def _record(job: Job, plan: pa.Table) -> dict[str, Any]:
         "hardware": provenance.hardware(job.device),
         "device_kind": provenance.device_kind(job.device),
         "weights": {
-            "path": str(job.checkpoint.path), "sha256": job.checkpoint.sha256, "metadata": job.checkpoint.metadata
+            "path": str(job.checkpoint.path), "sha256": job.checkpoint.sha256, "metadata": job.checkpoint.metadata,
+            "setting": job.checkpoint.setting(job.spec.dataset),
         } if job.checkpoint else None,
         "timings": before["timings"] if before else {"started": _now(), "finished": None, "seconds": 0.0},
     }  # fmt: skip

@@ -19,8 +19,8 @@ from pydantic import Field
 from amodal_bench import rle
 from amodal_bench.cache import file_digest, manifest_digest
 from amodal_bench.errors import BadRecord
-from amodal_bench.images import read_image
-from amodal_bench.plugin import Dataset, Location, Settings
+from amodal_bench.images import image_size, read_image
+from amodal_bench.plugin import Dataset, Fault, Location, Settings
 from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample
 
@@ -202,6 +202,38 @@ class Indexed(Dataset[O]):
             "declared occlusion rate differs by more than .01 from the masks": np.abs(rate - declared) > 0.01,
             "visible mask is not the amodal one less what lies in front": self.column("order_area") > 0,
         }
+
+    def faults(self) -> Iterator[Fault]:
+        """Malformed masks, oddities with their numbers, images that are missing or of another size."""
+        for place in np.flatnonzero(self._masks["malformed"].is_valid().to_numpy()):
+            yield Fault(
+                self._spelled(np.array([place]))[0], "malformed mask", self._masks["malformed"][int(place)].as_py()
+            )
+        numbers = {
+            name: self.column(name)
+            for name in ("outside_area", "order_area", "hidden_area", "amodal_area", "declared_rate")
+        }
+        for kind, rows in self.oddities().items():
+            for place in np.flatnonzero(rows):
+                facts = ", ".join(f"{name} {values[place]:g}" for name, values in numbers.items())
+                yield Fault(self._spelled(np.array([place]))[0], kind, facts)
+        yield from self._image_faults()
+
+    def _image_faults(self) -> Iterator[Fault]:
+        table = self._index.select(["file", "image", "height", "width"]).to_pydict()
+        seen: set[str] = set()
+        for file, image, height, width in zip(*table.values(), strict=True):
+            if file in seen:
+                continue
+            seen.add(file)
+            id = f"{self.name}/{self.split}/{image}"
+            try:
+                found = image_size(find_image(self.image_folders(), file, id))
+            except BadRecord as error:
+                yield Fault(id, "image is missing or unreadable", str(error))
+                continue
+            if found != (height, width):
+                yield Fault(id, "image is of another size", f"{found[1]} x {found[0]}, annotated as {width} x {height}")
 
 
 _SHORT = 200  # bytes of JSON: a polygon of a dozen points, a code of a few runs

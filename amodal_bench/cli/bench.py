@@ -17,6 +17,7 @@ from amodal_bench.presets import embedded_methods, parse_changes
 from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.store import open_folder
 from amodal_bench.summary import summarise
+from amodal_bench.visible_source import TRUTH
 
 console = make_console()
 
@@ -33,6 +34,7 @@ def bench(
     data_root: o.DataRoot = None,
     root: o.Root = None,
     image_root: o.ImageRoot = None,
+    visible: o.Visible = TRUTH,
     results: o.Results = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of trained weights.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="One file of weights.")] = None,
@@ -50,22 +52,23 @@ def bench(
         raise Refused(f"--root is one dataset's folder, but {len(datasets)} were asked for: use --data-root")
     params, dataset_options = parse_changes(set_ or [])
     protocols = chosen_protocols(protocol, buckets)
+    paths = {
+        "data_root": data_root,
+        "root": root,
+        "image_root": image_root,
+        "weights": weights,
+        "checkpoint": checkpoint,
+    }
+    how = {"device": device, "batch_size": batch_size, "workers": workers, "limit": limit, "max_errors": max_errors}
     common: dict[str, Any] = {
         "split": split,
         "params": params,
         "options": dataset_options,
-        "data_root": o.absolute(data_root),
-        "root": o.absolute(root),
-        "image_root": o.absolute(image_root),
-        "weights": o.absolute(weights),
-        "checkpoint": o.absolute(checkpoint),
+        "visible": o.absolute_visible(visible),
         "plugins": tuple(path.absolute() for path in o.none_if_empty(plugin)),
-        "device": device,
-        "batch_size": batch_size,
-        "workers": workers,
-        "limit": limit,
-        "max_errors": max_errors,
         "results": results_folder(results),
+        **{name: o.absolute(path) for name, path in paths.items()},
+        **how,
     }
     jobs = [
         run.prepare(run.Request(method=m, dataset=d, seed=s, **common))
@@ -107,7 +110,7 @@ def worker(
             f"{folder.path} is the run of another spec: here its key would be {job.spec.key()} (data or code differ)"
         )
     number, count = plan.parse_shard(shard or _rank())
-    _interruptible()
+    interruptible()
     with reporter(console, f"{job.preset.name} {number}/{count}", quiet) as r:
         tally = run.work(job, number, count, r)
     if not quiet:
@@ -135,7 +138,9 @@ def _run(job: run.Job, fresh: bool) -> bool:
     if fresh:
         job.folder.remove()
     title = f"{job.preset.name} on {job.spec.dataset}/{job.spec.split}"
-    _interruptible()
+    if job.checkpoint:
+        console.print(f"{title}: {describe_weights(job)}", highlight=False, soft_wrap=True)
+    interruptible()
     try:
         with reporter(console, title) as r:
             run.bench(job, r)
@@ -155,10 +160,18 @@ def _run(job: run.Job, fresh: bool) -> bool:
     return bool(job.folder.record()["counts"]["error"])
 
 
+def describe_weights(job: run.Job) -> str:
+    """Which weights a run takes and what they were trained on."""
+    if not job.checkpoint:
+        return "none needed"
+    facts = job.checkpoint.metadata
+    source = f", trained on {facts['dataset']}/{facts.get('split', '?')}" if "dataset" in facts else ""
+    return f"{job.checkpoint.setting(job.spec.dataset)} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})"
+
+
 def _describe(job: run.Job) -> None:
     done = list(job.folder.done().values()).count("ok") if job.folder.exists else 0
     asked = min(job.request.limit or len(job.dataset), len(job.dataset))
-    weights = f"{job.checkpoint.path} ({job.checkpoint.sha256[:12]})" if job.checkpoint else "none needed"
     console.print(f"[bold]{job.preset.name} on {job.spec.dataset}/{job.spec.split}[/]  (nothing is run or written)")
     for name, value in {
         "instances": f"{asked} of {len(job.dataset)} asked for, {done} on disk already",
@@ -166,7 +179,7 @@ def _describe(job: run.Job) -> None:
         "fingerprint": job.spec.fingerprint,
         "params": job.spec.params,
         "options": job.spec.options,
-        "weights": weights,
+        "weights": describe_weights(job),
         "device": f"{job.device}, batches of {job.batch_size}, {job.request.workers} worker(s)",
         "folder": job.folder.path,
     }.items():
@@ -180,7 +193,7 @@ def _rank() -> str:
     raise Refused("worker needs --shard i/n, or RANK and WORLD_SIZE, or SLURM_PROCID and SLURM_NTASKS")
 
 
-def _interruptible() -> None:
+def interruptible() -> None:
     """Treat SIGTERM (a cluster's notice) as Ctrl-C: what is finished is written first."""
 
     def stop(*_: object) -> None:

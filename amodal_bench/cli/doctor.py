@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from amodal_bench.cli.catalogue import list_ as catalogue
 from amodal_bench.cli.catalogue import missing_modules
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused
-from amodal_bench.inspection import Finding, inspect_dataset
+from amodal_bench.inspection import Finding, inspect_dataset, summary_of, write_faults
 from amodal_bench.locate import DataFlags, weights_root
 from amodal_bench.presets import parse_changes
 from amodal_bench.registry import Registry
@@ -32,6 +33,7 @@ def doctor(
     image_root: o.ImageRoot = None,
     set_: o.Set = None,
     plugin: o.Plugins = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="Where to list single faults.")] = None,
 ) -> None:
     """Check the environment, or a dataset's files, counts and fingerprint."""
     registry = Registry(o.none_if_empty(plugin))
@@ -48,6 +50,12 @@ def doctor(
         console.print(f"expected under {location.root}:\n{card.tree}", markup=False, soft_wrap=True)
     findings = inspect_dataset(opened)
     _print(findings)
+    faults = list(opened.faults())
+    _print(summary_of(faults))
+    if faults:
+        path = table or Path(f"doctor-{dataset}-{opened.split}.csv")
+        write_faults(faults, path)
+        console.print(f"{len(faults):,} lines with ids: {path}", soft_wrap=True)
     if any(finding.state == "fault" for finding in findings):
         raise Refused(f"{dataset} is not what its card says; see the lines marked ✗")
 

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from amodal_bench.errors import Refused
+from amodal_bench.visible_source import visible_file
 
 T = TypeVar("T")
 
@@ -19,6 +20,9 @@ Split = Annotated[str | None, typer.Option(help="Split (default: the dataset's o
 DataRoot = Annotated[Path | None, typer.Option(help="Folder with one sub-folder per dataset.")]
 Root = Annotated[Path | None, typer.Option(help="This dataset's own folder (one dataset only).")]
 ImageRoot = Annotated[Path | None, typer.Option(help="Where its images lie, if elsewhere.")]
+Visible = Annotated[
+    str, typer.Option(metavar="gt|predicted:FILE", help="Visible masks for the method; the metric keeps the truth.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; dataset.KEY for the dataset."),
@@ -48,6 +52,12 @@ def split_seeds(text: str) -> list[int]:
 def absolute(path: Path | None) -> Path | None:
     """A path that still holds when a worker starts in another folder."""
     return path.absolute() if path else None
+
+
+def absolute_visible(text: str) -> str:
+    """`--visible` with an absolute file; raises `Refused` for another form or a missing file."""
+    path = visible_file(text)
+    return text if path is None else f"predicted:{path.absolute()}"
 
 
 def none_if_empty(items: Iterable[T] | None) -> tuple[T, ...]:
