@@ -14,5 +14,15 @@ def find_image(folders: Sequence[Path], name: str, where: str) -> Path:
     for folder in folders:
         for path in (folder / plain, folder / plain.name):
             if path.is_file():
-                return path
+                return _inside(path, folder, where)
     raise BadRecord(f"{where}: image {name} not found in {', '.join(map(str, folders))}")
+
+
+def _inside(path: Path, folder: Path, where: str) -> Path:
+    real = path.resolve()
+    if not real.is_relative_to(folder.resolve()):
+        raise BadRecord(
+            f"{where}: {path} is a link to {real}, out of the image folder {folder}. Where that is meant, "
+            "name the folder that holds the image with --image-root, or copy it."
+        )
+    return path

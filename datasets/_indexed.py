@@ -64,7 +64,7 @@ class Indexed(Dataset[O]):
         super().__init__(location, split, options)
         self._files = list(self.annotation_files())
         self._path = location.cache / "index" / f"{self.name}-{split}-{self.fingerprint()[:32]}{self.variant()}.parquet"
-        self._index = cached(self._path, INDEX, lambda: to_index(self.records(self._files)))
+        self._index = cached(self._path, INDEX, self.build)
         self._rows = self._choose()
         self._ids = self._spelled(self._rows)
 
@@ -79,6 +79,10 @@ class Indexed(Dataset[O]):
     @abstractmethod
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All annotations, those of one image together; raises `DatasetNotReady` for a file that is broken."""
+
+    def build(self) -> pa.Table:
+        """The table of `INDEX`; where masks are files of their own, reading them is shared out to processes."""
+        return to_index(self.records(self._files))
 
     def variant(self) -> str:
         """Part of the cached index's name, where an option changes what `records` yields."""

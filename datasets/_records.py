@@ -1,5 +1,6 @@
 """What an adapter tells of each annotation, and how annotation files are parsed."""
 
+import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -24,6 +25,7 @@ INDEX = pa.schema(
     ],
     metadata={"revision": "2"},
 )  # fmt: skip
+_PART = 20_000  # records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +56,12 @@ class Record:
 
 
 def to_index(records: Iterable[Record]) -> pa.Table:
-    """Records as the table that is cached."""
-    kept = list(records)
-    return pa.table({f.name: [getattr(r, f.name) for r in kept] for f in fields(Record)}, schema=INDEX)
+    """Records as the table that is cached; a part at a time, so that a million are not held twice."""
+    rest = iter(records)
+    parts = [INDEX.empty_table()]
+    while kept := list(itertools.islice(rest, _PART)):
+        parts.append(pa.table({f.name: [getattr(r, f.name) for r in kept] for f in fields(Record)}, schema=INDEX))
+    return pa.concat_tables(parts)
 
 
 def read_json(path: Path, kind: type[T]) -> T:

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
 
+from ._coco_like import ImageEntry, images_by_id
 from ._records import Record, present, read_json, repeated
 
 
@@ -32,15 +33,6 @@ class Annotation(Struct):
     regions: list[Region]
 
 
-class ImageEntry(Struct):
-    """One photo."""
-
-    id: int
-    file_name: str
-    height: int
-    width: int
-
-
 class RegionFile(Struct):
     """The whole JSON file."""
 
@@ -54,7 +46,7 @@ def region_records(path: Path) -> Iterator[Record]:
     The annotation part of an id is `annotator.order`, with annotators counted from 0 within an image.
     """
     file = read_json(path, RegionFile)
-    images = {image.id: image for image in file.images}
+    images = images_by_id(path, file.images)
     annotators: dict[int, list[Annotation]] = {}
     for place, annotation in enumerate(file.annotations):
         if annotation.image_id not in images:
