@@ -115,7 +115,7 @@ def predict(
     """
     tally, writer = Tally(), Writer(folder)
     try:
-        for samples in _decoded(dataset, list(_batches(todo, batch_size))):
+        for samples in _decoded(dataset, _batches(todo, batch_size)):
             rows = _rows_of(samples, method, seed, folder.worker)
             writer.add(rows)
             tally.finished += len(rows)
@@ -136,23 +136,25 @@ Decoded = list[tuple[Item, AmodalSample | Failure]]
 
 
 def _batches(todo: pa.Table, size: int) -> Iterator[list[Item]]:
-    columns = (todo[name].to_pylist() for name in ("id", "group_id", "index"))
-    items = [Item(*values) for values in zip(*columns, strict=True)]
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    for start in range(0, len(todo), size):
+        part = todo.slice(start, size).to_pydict()
+        yield [Item(*values) for values in zip(part["id"], part["group_id"], part["index"], strict=True)]
 
 
-def _decoded(dataset: AnyDataset, batches: Sequence[list[Item]]) -> Iterator[Decoded]:
+def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]]) -> Iterator[Decoded]:
     """Samples batch by batch, read one batch ahead in a thread of their own."""
 
     def read(items: list[Item]) -> Decoded:
         return [(item, _guarded(lambda i=item.index: dataset[i])) for item in items]  # type: ignore[misc]
 
     with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead: Future[Decoded] | None = None
-        for place, batch in enumerate(batches):
-            current = ahead or reader.submit(read, batch)
-            ahead = reader.submit(read, batches[place + 1]) if place + 1 < len(batches) else None
+        current: Future[Decoded] | None = None
+        for batch in batches:
+            ahead = reader.submit(read, batch)
+            if current:
+                yield current.result()
+            current = ahead
+        if current:
             yield current.result()
 
 

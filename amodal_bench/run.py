@@ -247,11 +247,13 @@ def _in_workers(job: Job, asked: pa.Table, reporter: Reporter) -> Tally:
         subprocess.Popen([*command, "--shard", f"{i}/{count}", "--quiet"], env=_environment(i, count))
         for i in range(count)
     ]
-    before = len(missing(job.folder, asked))
+    before, pause = len(missing(job.folder, asked)), 1.0
     try:
         while any(child.poll() is None for child in children):
-            time.sleep(1.0)
+            time.sleep(pause)
+            looked = time.monotonic()
             left = len(missing(job.folder, asked))
+            pause = max(1.0, 20 * (time.monotonic() - looked))  # looking costs more the more there is
             reporter.advance(before - left, 0)
             before = left
     finally:

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -121,6 +123,23 @@ def test_a_killed_run_goes_on_to_the_same_bytes(job: Any, plugins: Path, tmp_pat
     assert finished(killed) == whole
 
 
+def test_ctrl_c_says_what_is_saved_and_the_same_command_goes_on(plugins: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "amodal_bench", "bench", "--method", "slow", "--dataset", "squares"]
+    command += ["--results", str(tmp_path / "r"), *(f"--plugin={plugins / name}.py" for name in ("squares", "slow"))]
+    environment = {**os.environ, "SLOW_SECONDS": "0.2"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    while not list((tmp_path / "r").glob("*/*/*/*/parts/[!.]*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[0]
+    assert process.returncode == 130
+    assert re.search(
+        r"stopped: [1-9]\d* instances are saved in .*squares/test/slow/\w+; the same command goes on", said
+    )
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"24 instances \([1-9]\d* on disk\)", again.stdout)
+
+
 @pytest.mark.parametrize(
     ("how", "text"),
     [
@@ -175,6 +194,23 @@ def test_a_method_that_always_fails_is_stopped(job: Any) -> None:
     ):
         run.bench(bad)
     assert len(bad.folder.done()) == 8
+
+
+def test_a_full_disk_keeps_all_that_was_written(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The method fills the disk in its third batch: what the first two wrote stays, and the run can go on."""
+    monkeypatch.setattr("amodal_bench.predict._SHORTEST", 0.0)
+    expected = finished(job("trouble", params={"how": "disk"}, results="whole", batch_size=24))
+    full = job("trouble", params={"how": "disk"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run.bench(full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(full.folder.done()) == 8
+    assert not list((full.folder.path / "parts").glob(".*"))  # no half-written file is left
+    monkeypatch.setenv("TROUBLE_CURED", "1")
+    assert finished(job("trouble", params={"how": "disk"})) == expected
 
 
 def test_memory_does_not_hold_finished_masks(job: Any) -> None:

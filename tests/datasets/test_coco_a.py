@@ -1,6 +1,7 @@
 """COCO-A on a file with the quirks of the real ones, checked by hand, and on broken files."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from amodal_bench.types import Mask
 
 HEIGHT, WIDTH = 20, 30
 Make = Callable[..., Path]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def rectangle(left: int, top: int, right: int, bottom: int) -> list[float]:
@@ -207,3 +209,33 @@ def test_a_missing_folder_is_explained(tmp_path: Path) -> None:
     for part in ("annotations/COCO_amodal_val2014.json not found under", "train2014/", "the folder does not exist",
                  "amodalAPI", "Licence:", "--root DIR"):  # fmt: skip
         assert part in str(caught.value)
+
+
+def test_doctor_tells_counts_release_and_single_faults(make: Make, cli: Cli, tmp_path: Path) -> None:
+    odd = regions()
+    odd[1]["occlude_rate"] = 0.9
+    odd[2]["visible_mask"]["counts"] = "oops"
+    root = make(
+        [*odd, {"segmentation": rectangle(5, 5, 6, 6), "order": 7, "visible_mask": spelled(pixels(4, 4, 8, 8))}]
+    )
+    (root / "val2014" / "COCO_val2014_000000000003.jpg").unlink()
+    PIL.Image.new("RGB", (60, 40)).save(root / "val2014" / "COCO_val2014_000000000007.jpg")
+    done = cli("doctor", "coco_a", "--root", root, "--csv", tmp_path / "faults.csv")
+    assert done.returncode == 2
+    for line in (
+        "○ images: 2, published 1,323",
+        "○ dropped 1: malformed mask",
+        "○ kept 1: visible mask sticks out of the amodal mask",
+        "(none of the known releases)",
+        "✗ the first instance cannot be read: COCO_amodal_val2014.json: image 3",
+        "○ 1 x malformed mask, e.g. coco_a/val/7/0.5: COCO_amodal_val2014.json: image 7, annotator 0, region of",
+        "○ 1 x image is missing or unreadable, e.g. coco_a/val/3",
+        "○ 1 x image is of another size, e.g. coco_a/val/7: 60 x 40, annotated as 30 x 20",
+    ):
+        assert line in done.stdout, line
+    table = (tmp_path / "faults.csv").read_text().splitlines()
+    assert table[0] == "id,kind,detail"
+    assert any(
+        line.startswith("coco_a/val/7/0.7,visible mask sticks out") and "outside_area 15" in line for line in table
+    )
+    assert any("declared_rate 0.9" in line for line in table)
