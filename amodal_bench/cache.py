@@ -4,24 +4,31 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Have `data` on disk under `path`, or leave what was there: temporary file, fsync, rename."""
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary file to write; on leaving it is on disk under `path`, or after an error gone: fsync, rename."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield part
+        with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
-    except OSError:
+    finally:
         part.unlink(missing_ok=True)
-        raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Have `data` on disk under `path`, or leave what was there."""
+    with writing(path) as part:
+        part.write_bytes(data)
 
 
 def cache_folder() -> Path:

@@ -1,39 +1,39 @@
-"""Tables that take a pass over all masks to make, kept in the cache folder."""
+"""Tables that take a pass over all masks to make, kept in the cache folder and read by memory map."""
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from amodal_bench.cache import write_atomic
+from amodal_bench.cache import writing
 
 log = logging.getLogger(__name__)
 
 
 def cached(path: Path, schema: pa.Schema, build: Callable[[], pa.Table]) -> pa.Table:
-    """The table in the Parquet file `path`; built and kept there where it is missing or of another schema.
+    """The table in the Arrow file `path`; built and kept there where it is missing or of another schema.
 
     A schema carries a revision in its metadata, to be raised when the meaning of a column changes. The
-    name of the file must hold the fingerprint of what the table is made from.
+    name of the file must hold the fingerprint of what the table is made from. The file is not compressed: a
+    mapped one opens at once, whatever its size, and its pages are the system's to drop.
     """
     if path.is_file():
-        table = _read(path)
+        table = read_cached(path)
         if table is not None and table.schema.equals(schema, check_metadata=True):
             return table
     log.info("indexing, once, into %s", path)
     table = build()
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, sink.getvalue().to_pybytes())
+    with writing(path) as part, pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
+        file.write_table(table)
     return table
 
 
-def _read(path: Path) -> pa.Table | None:
+def read_cached(path: Path) -> pa.Table | None:
+    """A table that `cached` wrote; None, with a warning, where the file is damaged."""
     try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
         log.warning("%s is damaged and is made anew (%s)", path, error)
         return None

@@ -63,7 +63,7 @@ class Indexed(Dataset[O]):
     def __init__(self, location: Location, split: str, options: O) -> None:
         super().__init__(location, split, options)
         self._files = list(self.annotation_files())
-        self._path = location.cache / "index" / f"{self.name}-{split}-{self.fingerprint()[:32]}{self.variant()}.parquet"
+        self._path = location.cache / "index" / f"{self.name}-{split}-{self.fingerprint()[:32]}{self.variant()}.arrow"
         self._index = cached(self._path, INDEX, self.build)
         self._rows = self._choose()
         self._ids = self._spelled(self._rows)
@@ -122,8 +122,8 @@ class Indexed(Dataset[O]):
 
     @cached_property
     def _masks(self) -> pa.Table:
-        path = self._path.with_name(f"{self._path.stem}-masks.parquet")
-        return cached(path, MASKS, lambda: masks_of(self._path, len(self._index)))
+        path = self._path.with_name(f"{self._path.stem}-masks.arrow")
+        return cached(path, MASKS, lambda: masks_of(self._index, self._path))
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the index or of the masks as an array; null is NaN."""
@@ -171,27 +171,6 @@ class Indexed(Dataset[O]):
             yield "unoccluded", (hidden == 0) & (not options.include_unoccluded)
             if options.rates:
                 yield f"occlusion rate outside {options.rates}", ~options.rates.contains(hidden / np.maximum(amodal, 1))
-        else:
-            yield from self._suspects()
-
-    def _suspects(self) -> Iterator[tuple[str, Bools]]:
-        """Malformed and empty masks among the few whose text is so short that they could be: all others have pixels."""
-        faults: dict[str, list[int]] = {"malformed mask": [], "amodal mask is empty": [], "visible mask is empty": []}
-        for kind in ("amodal", "visible"):
-            short = pc.less(pc.binary_length(self._index[kind]), _SHORT)
-            for place in np.flatnonzero(pc.fill_null(short, False).to_numpy()):
-                row = self._index.slice(int(place), 1).to_pylist()[0]
-                try:
-                    empty = rle.area(read_mask(row[kind], row["height"], row["width"], row["where"])) == 0
-                except BadRecord:
-                    faults["malformed mask"].append(int(place))
-                else:
-                    if empty:
-                        faults[f"{kind} mask is empty"].append(int(place))
-        for reason, places in faults.items():
-            rows = np.zeros(len(self._index), dtype=np.bool_)
-            rows[places] = True
-            yield reason, rows
 
     def _note(self, chosen: NDArray[np.int64]) -> None:
         for what, rows in self.oddities().items():
@@ -238,6 +217,3 @@ class Indexed(Dataset[O]):
                 continue
             if found != (height, width):
                 yield Fault(id, "image is of another size", f"{found[1]} x {found[0]}, annotated as {width} x {height}")
-
-
-_SHORT = 200  # bytes of JSON: a polygon of a dozen points, a code of a few runs

@@ -1,6 +1,6 @@
 """Every mask of an index as a run-length code, with the pixel counts that filters and checks need.
 
-    python -m amodal_bench.datasets._masks INDEX.parquet START STOP OUT.parquet
+    python -m amodal_bench.datasets._masks INDEX.arrow START STOP OUT.arrow
 
 does it for some rows, so that a large index is shared out to processes that need no main guard.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pycocotools import mask as coco
 
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord
 
+from ._index import read_cached
 from ._records import read_mask
 
 MASKS = pa.schema(
@@ -43,28 +43,28 @@ Row = dict[str, Any]
 Pair = tuple[rle.Code, rle.Code]
 
 
-def masks_of(path: Path, rows: int) -> pa.Table:
-    """The table of `MASKS` for the cached index of so many rows, on all cores where it is large."""
-    parts = min(os.cpu_count() or 1, rows // _SHARE)
+def masks_of(index: pa.Table, path: Path) -> pa.Table:
+    """The table of `MASKS` for an index that is cached in the file `path`; on all cores where it is large."""
+    parts = min(os.cpu_count() or 1, len(index) // _SHARE)
     if parts < 2:
-        return _masks(pq.read_table(path, columns=list(_NEEDED)))
-    edges = [rows * k // parts for k in range(parts + 1)]
+        return _masks(index)
+    edges = [len(index) * k // parts for k in range(parts + 1)]
     with tempfile.TemporaryDirectory() as folder:
-        outs = [Path(folder) / f"{k}.parquet" for k in range(parts)]
+        outs = [Path(folder) / f"{k}.arrow" for k in range(parts)]
         command = [sys.executable, "-P", "-m", __name__, str(path)]
         processes = [
             subprocess.Popen([*command, str(start), str(stop), str(out)])
             for (start, stop), out in zip(itertools.pairwise(edges), outs, strict=True)
         ]
         codes = [process.wait() for process in processes]
-        if any(codes):
-            return _masks(pq.read_table(path, columns=list(_NEEDED)))
-        return pa.concat_tables([pq.read_table(out) for out in outs])
+        tables = [None if code else read_cached(out) for code, out in zip(codes, outs, strict=True)]
+        whole = [table for table in tables if table is not None]
+        return pa.concat_tables(whole) if len(whole) == parts else _masks(index)
 
 
 def _masks(index: pa.Table) -> pa.Table:
     rows: list[Row] = []
-    for batch in index.to_batches(max_chunksize=2000):
+    for batch in index.select(_NEEDED).to_batches(max_chunksize=2000):
         rows.extend(_measure(row) for row in batch.to_pylist())
     orders = index["front"].drop_null()
     if len(orders):
@@ -124,8 +124,11 @@ def _pair(fact: Row, row: Row) -> Pair:
 
 def main(path: str, start: str, stop: str, out: str) -> None:
     """Measure rows start to stop of an index; a scene that crosses an edge is compared in part."""
-    table = pq.read_table(path, columns=list(_NEEDED)).slice(int(start), int(stop) - int(start))
-    pq.write_table(_masks(table), out)
+    index = read_cached(Path(path))
+    if index is None:
+        sys.exit(1)
+    with pa.OSFile(out, "wb") as sink, pa.ipc.new_file(sink, MASKS) as file:
+        file.write_table(_masks(index.slice(int(start), int(stop) - int(start))))
 
 
 if __name__ == "__main__":

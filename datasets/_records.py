@@ -23,9 +23,10 @@ INDEX = pa.schema(
         ("given", pa.binary()), ("category", pa.string()), ("is_stuff", pa.bool_()), ("declared_rate", pa.float64()),
         ("scene", pa.string()), ("front", pa.int32()), ("dropped", pa.string()),
     ],
-    metadata={"revision": "2"},
+    metadata={"revision": "3"},
 )  # fmt: skip
 _PART = 20_000  # records
+_SHORT, _FEW = 200, 24  # bytes of JSON: a dozen points or uncompressed runs, a few compressed runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +57,47 @@ class Record:
 
 
 def to_index(records: Iterable[Record]) -> pa.Table:
-    """Records as the table that is cached; a part at a time, so that a million are not held twice."""
+    """Records as the table that is cached; a part at a time, so that a million are not held twice.
+
+    Malformed and empty masks are looked for among those that are short, where they mostly are: it costs little.
+    """
     rest = iter(records)
     parts = [INDEX.empty_table()]
     while kept := list(itertools.islice(rest, _PART)):
-        parts.append(pa.table({f.name: [getattr(r, f.name) for r in kept] for f in fields(Record)}, schema=INDEX))
+        columns = {field.name: [getattr(record, field.name) for record in kept] for field in fields(Record)}
+        columns["dropped"] = [record.dropped or _fault(record) for record in kept]
+        parts.append(pa.table(columns, schema=INDEX))
     return pa.concat_tables(parts)
+
+
+def _fault(record: Record) -> str | None:
+    for kind, text in (("amodal", record.amodal), ("visible", record.visible)):
+        if text is None or _surely_mask(text, [record.height, record.width]):
+            continue
+        try:
+            code = read_mask(text, record.height, record.width, record.where)
+        except BadRecord:
+            return "malformed mask"
+        if rle.area(code) == 0:
+            return f"{kind} mask is empty"
+    return None
+
+
+class _Code(msgspec.Struct, gc=False):
+    size: list[int]
+    counts: msgspec.Raw
+
+
+def _surely_mask(text: bytes, size: list[int]) -> bool:
+    """Whether it can be told without following the mask that it has pixels; false where it must be followed."""
+    if text[:1] != b"{":
+        return len(text) >= _SHORT
+    try:
+        code = msgspec.json.decode(text, type=_Code)
+    except msgspec.DecodeError:
+        return False
+    counts = bytes(code.counts)
+    return code.size == size and len(counts) > (_FEW if counts.startswith(b'"') else _SHORT)
 
 
 def read_json(path: Path, kind: type[T]) -> T:

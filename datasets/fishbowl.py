@@ -64,7 +64,7 @@ class FishBowl(Dataset[FishBowlOptions]):
         super().__init__(location, split, options)
         self._layout = find_layout(CARD, location, split)
         self._fingerprint = self._layout.fingerprint()
-        path = location.cache / "index" / f"fishbowl-{self._fingerprint}.parquet"
+        path = location.cache / "index" / f"fishbowl-{self._fingerprint}.arrow"
         try:
             self._index = read_index(self._layout, path)
         except BadRecord as error:

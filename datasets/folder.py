@@ -69,7 +69,7 @@ class Folder(Dataset[Settings]):
         self._amodal = _list(base / "amodal", (".png",), root)
         _check_names({"image": self._images, "visible": self._visible, "amodal": self._amodal}, base)
         self._fingerprint = self._digest()
-        table = cached(location.cache / "index" / f"folder-{self._fingerprint}.parquet", SCHEMA, self._measure)
+        table = cached(location.cache / "index" / f"folder-{self._fingerprint}.arrow", SCHEMA, self._measure)
         self._ids = self._choose(table)
 
     def ids(self) -> Sequence[str]:

@@ -205,7 +205,7 @@ def test_the_index_is_kept_until_a_file_changes(tmp_path: Path) -> None:
 def test_a_damaged_index_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_clip(tmp_path / "data")
     fingerprint = opened(tmp_path / "data").fingerprint()
-    (tmp_path / "cache" / "index" / f"fishbowl-{fingerprint}.parquet").write_bytes(b"cut off")
+    (tmp_path / "cache" / "index" / f"fishbowl-{fingerprint}.arrow").write_bytes(b"cut off")
     assert ids(opened(tmp_path / "data")) == KEPT
     assert "is damaged and is made anew" in caplog.text
 

@@ -1,0 +1,189 @@
+"""SAIL-VOS as its authors pack it: a folder a scene, with a file for every mask.
+
+    SCENE/images/000123.bmp         the frame
+    SCENE/visible/000123.npy        (H, W) integers: which object is seen at each pixel
+    SCENE/17_car/000123.png         the whole of object 17, where it is in the frame: not black
+
+    python -m amodal_bench.datasets._sailvos_raw OUT.parquet SCENE ...
+
+reads some scenes, so that a large set is shared out to processes that need no main guard.
+"""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from amodal_bench import rle
+from amodal_bench.cache import manifest_digest
+from amodal_bench.errors import BadRecord
+from amodal_bench.images import read_mask
+from amodal_bench.types import Mask
+
+from ._records import Record, to_index
+
+log = logging.getLogger(__name__)
+
+OBJECT = re.compile(r"(?P<id>\d+)_(?P<name>.+)")
+MESH = "_mesh"  # ends the name of folders that SAIL-VOS 3D adds
+_SHARE = 2_000  # masks that are worth a process
+Ids = NDArray[np.integer[Any]]
+
+
+def find_scenes(folder: Path) -> list[Path]:
+    """The scenes in a folder, sorted."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if (path / "visible").is_dir() and (path / "images").is_dir())
+
+
+def digest(scenes: Sequence[Path]) -> str:
+    """sha256 (hex) of the names and sizes of all id maps and masks."""
+    return manifest_digest(
+        (f"{scene.name}/{folder.name}/{entry.name}", str(entry.stat().st_size))
+        for scene in scenes
+        for folder in [scene / "visible", *_objects(scene)]
+        for entry in os.scandir(folder)
+        if entry.name.endswith((".npy", ".png"))
+    )
+
+
+def raw_index(scenes: Sequence[Path]) -> pa.Table:
+    """The table of `INDEX` for some scenes, on all cores where they are large: every mask is decoded once."""
+    sizes = {scene: sum(1 for folder in _objects(scene) for _ in os.scandir(folder)) for scene in scenes}
+    total = sum(sizes.values())
+    log.info("%d masks of %d scenes are decoded, once", total, len(scenes))
+    parts = min(os.cpu_count() or 1, total // _SHARE, len(scenes))
+    if parts < 2:
+        return _index(scenes)
+    with tempfile.TemporaryDirectory() as folder:
+        outs = [Path(folder) / f"{k}.parquet" for k in range(parts)]
+        shares = _shared_out(sizes, parts)
+        command = [sys.executable, "-P", "-m", __name__]
+        processes = [
+            subprocess.Popen([*command, str(out), *map(str, share)]) for out, share in zip(outs, shares, strict=True)
+        ]
+        codes = [process.wait() for process in processes]
+        if any(codes):
+            return _index(scenes)
+        table = pa.concat_tables([pq.read_table(out) for out in outs])
+    # Scenes come back in the order of the shares; a stable sort by scene restores that of the folder.
+    rank = {scene.name: k for k, scene in enumerate(scenes)}
+    order = np.argsort([rank[name.rpartition(":")[0]] for name in table["image"].to_pylist()], kind="stable")
+    return table.take(order)
+
+
+def _shared_out(sizes: dict[Path, int], parts: int) -> list[list[Path]]:
+    """Scenes in lists of about equal numbers of masks: each, the largest first, to the list with the fewest."""
+    shares: list[list[Path]] = [[] for _ in range(parts)]
+    loads = [0] * parts
+    for scene in sorted(sizes, key=lambda scene: (-sizes[scene], scene)):
+        least = loads.index(min(loads))
+        shares[least].append(scene)
+        loads[least] += sizes[scene]
+    return shares
+
+
+def _index(scenes: Sequence[Path]) -> pa.Table:
+    return to_index(record for scene in scenes for record in _scene_records(scene))
+
+
+def _objects(scene: Path) -> list[Path]:
+    """The folders of the objects, by number."""
+    folders = [path for path in scene.iterdir() if OBJECT.fullmatch(path.name) and not path.name.endswith(MESH)]
+    return sorted((path for path in folders if path.is_dir()), key=lambda path: (int(path.name.split("_")[0]), path))
+
+
+def _scene_records(scene: Path) -> Iterator[Record]:
+    frames: dict[str, list[Path]] = {}
+    for folder in _objects(scene):
+        for path in folder.iterdir():
+            if path.suffix == ".png" and path.stem.isdecimal():
+                frames.setdefault(path.stem, []).append(path)
+    for done, stem in enumerate(sorted(frames, key=lambda stem: (int(stem), stem))):
+        if done % 100 == 0:
+            log.info("%s: %d of %d frames", scene.name, done, len(frames))
+        seen = _read_ids(scene / "visible" / f"{stem}.npy")
+        for path in frames[stem]:
+            yield _record(scene, path, seen)
+
+
+def _read_ids(path: Path) -> Ids | BadRecord:
+    """The id map in the layout of run-length codes, or what is wrong with it: the objects of its frame are counted."""
+    try:
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iu":
+            found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(f"expected whole numbers (H, W), got {found}")
+    except FileNotFoundError:
+        return BadRecord(f"id map not found: {path}")
+    except (ValueError, OSError, EOFError) as error:
+        return BadRecord(f"{path}: not a readable id map ({error})")
+    return np.asfortranarray(array)
+
+
+def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
+    match = OBJECT.fullmatch(path.parent.name)
+    number, name = match.groups() if match else ("", "")
+    where = f"{scene.name}/{path.parent.name}/{path.name}"
+    amodal, visible, dropped = b"[]", None, None
+    height, width = (1, 1) if isinstance(seen, BadRecord) else seen.shape
+    try:
+        whole, part = _masks(path, seen, int(number))
+    except BadRecord as error:
+        log.warning("left out: %s", error)
+        dropped = "malformed mask"
+    else:
+        amodal = _text(whole)
+        visible = None if np.array_equal(whole, part) else _text(part)
+        dropped = "amodal mask is empty" if not whole.any() else "visible mask is empty" if not part.any() else None
+    return Record(
+        image=f"{scene.name}:{path.stem}",
+        annotation=number,
+        file=f"{scene.name}/images/{path.stem}.bmp",
+        where=where,
+        height=height,
+        width=width,
+        amodal=amodal,
+        visible=visible,
+        category=name,
+        dropped=dropped,
+    )
+
+
+def _masks(path: Path, seen: Ids | BadRecord, number: int) -> tuple[Mask, Mask]:
+    if isinstance(seen, BadRecord):
+        raise seen
+    whole = read_mask(path, threshold=0)
+    if whole.shape != seen.shape:
+        raise BadRecord(
+            f"{path} is {whole.shape[1]} x {whole.shape[0]}, the id map of its frame is "
+            f"{seen.shape[1]} x {seen.shape[0]} (width x height): they must be equal"
+        )
+    return whole, seen == number
+
+
+def _text(mask: Mask) -> bytes:
+    code = rle.encode(mask)
+    return msgspec.json.encode({"size": code["size"], "counts": code["counts"].decode()})
+
+
+def main(out: str, *scenes: str) -> None:
+    """Write the index of some scenes."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    pq.write_table(_index([Path(scene) for scene in scenes]), out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

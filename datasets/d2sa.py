@@ -1,0 +1,73 @@
+"""D2SA: amodal masks of groceries on a turntable (MVTec D2S amodal)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from amodal_bench.plugin import DatasetCard
+
+from ._coco_like import Masks, VisibleAnnotation, check_images, coco_records, find_file, masks_of, read_coco
+from ._indexed import Indexed, InstanceOptions
+from ._location import missing
+from ._records import Record
+
+FOLDERS = ("d2s_amodal_annotations_v1", "annotations", "")
+NAMES = {
+    "train": "D2S_amodal_training_rot0.json",
+    "train_augmented": "D2S_amodal_augmented.json",
+    "val": "D2S_amodal_validation.json",
+}
+
+
+class D2saOptions(InstanceOptions):
+    """Which annotations are instances."""
+
+
+def masks(annotation: VisibleAnnotation) -> Masks:
+    """In this dataset also what nothing hides has a visible mask."""
+    return masks_of(annotation.segmentation, annotation.visible_mask, "no visible mask (visible_mask)")
+
+
+class D2sa(Indexed[D2saOptions]):
+    """`d2sa/SPLIT/IMAGE_ID/ANNOTATION_ID`."""
+
+    name = "d2sa"
+    card = DatasetCard(
+        title="D2SA (Follmann et al., Learning to See the Invisible, WACV 2019)",
+        paper="https://arxiv.org/abs/1804.08864",
+        licence="CC BY-NC-SA 4.0, as MVTec D2S: check what comes with your download",
+        get="registration at mvtec.com/company/research/datasets/mvtec-d2s: the archives d2s_amodal_images_v1 and "
+        "d2s_amodal_annotations_v1",
+        tree="""
+d2s_amodal_annotations_v1/D2S_amodal_training_rot0.json    (also in annotations/ or the root)
+d2s_amodal_annotations_v1/D2S_amodal_augmented.json        split train_augmented
+d2s_amodal_annotations_v1/D2S_amodal_validation.json
+d2s_amodal_images_v1/images/*.jpg                          (or images/; elsewhere: --image-root)
+""",
+        # The three add up to the published 5,600 images and 28,720 instances. The test split has no public masks.
+        splits={
+            "train": {"images": 438, "annotations": 690},
+            "train_augmented": {"images": 1562, "annotations": 12376},
+            "val": {"images": 3600, "annotations": 15654},
+        },
+        default_split="val",
+    )
+    Options = D2saOptions
+
+    def annotation_files(self) -> Sequence[Path]:
+        """The split's JSON file."""
+        path = find_file(self.location.root, FOLDERS, NAMES[self.split])
+        if path is None:
+            raise missing(self.card, self.location.root, f"{FOLDERS[0]}/{NAMES[self.split]}")
+        check_images(self.card, self.location, self.image_folders(), "d2s_amodal_images_v1/images/")
+        return [path]
+
+    def image_folders(self) -> Sequence[Path]:
+        """As released, or --image-root itself."""
+        base = self.location.images or self.location.root
+        folders = [base / "d2s_amodal_images_v1" / "images", base / "images"]
+        return [*folders, base] if self.location.images else folders
+
+    def records(self, files: Sequence[Path]) -> Iterator[Record]:
+        """All annotations."""
+        file = read_coco(files[0], VisibleAnnotation)
+        return coco_records(files[0], file, masks)

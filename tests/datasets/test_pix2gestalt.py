@@ -1,0 +1,154 @@
+"""The training set of pix2gestalt: four folders with files of the same names."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from amodal_bench.datasets.pix2gestalt import KINDS, Pix2Gestalt, Pix2GestaltOptions
+from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.plugin import Location
+
+SIDE = 8
+
+
+def bar(columns: int, above: int = 255) -> NDArray[np.uint8]:
+    mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    mask[:, :columns] = above
+    return mask
+
+
+def write_pair(root: Path, name: str, visible: NDArray[np.uint8], whole: NDArray[np.uint8]) -> None:
+    photo = np.full((SIDE, SIDE, 3), len(name), dtype=np.uint8)
+    for kind, pixels in zip(KINDS, (photo, photo, whole, visible), strict=True):
+        (root / kind).mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels).save(root / kind / f"{name}.png")
+
+
+def opened(root: Path, split: str = "train", images: Path | None = None, **options: Any) -> Pix2Gestalt:
+    location = Location(root=root, images=images, cache=root.parent / "cache")
+    return Pix2Gestalt(location, split, Pix2GestaltOptions(**options))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Names that sort otherwise than their numbers."""
+    for name in ("sa_2_b", "sa_10", "sa_1"):
+        write_pair(tmp_path / "data", name, bar(3), bar(6))
+    (tmp_path / "data" / "occlusion" / "readme.txt").write_text("not a picture")
+    return tmp_path / "data"
+
+
+def test_files_of_one_name_are_an_instance(root: Path) -> None:
+    dataset = opened(root)
+    assert dataset.ids() == ["pix2gestalt/train/sa_1/0", "pix2gestalt/train/sa_10/0"]
+    assert dataset.funnel.as_dict() == {"read": 2, "kept": 2, "dropped": {}, "noted": {}}
+    sample = opened(root, "val")[0]
+    assert (sample.query.id, sample.query.image_id) == ("pix2gestalt/val/sa_2_b/0", "sa_2_b")
+    np.testing.assert_array_equal(sample.visible, bar(3) > 0)
+    np.testing.assert_array_equal(sample.amodal, bar(6) > 0)
+    assert sample.occlusion_rate == 0.5
+    assert sample.query.image[0, 0].tolist() == [6, 6, 6]
+    assert dataset.group(dataset.ids()[0]) == "sa_1"
+
+
+def test_train_is_the_first_99_percent_of_the_names(tmp_path: Path) -> None:
+    for kind in KINDS:
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(250):
+            (tmp_path / "data" / kind / f"{number:03d}.png").touch()
+    train, val = opened(tmp_path / "data"), opened(tmp_path / "data", "val")
+    assert (len(train), len(val)) == (247, 3)  # floor(247.5)
+    assert val.ids()[0] == "pix2gestalt/val/247/0"
+    assert train.fingerprint() == val.fingerprint()
+
+
+def test_a_subset_is_the_same_every_time(root: Path) -> None:
+    dataset = opened(root, max_instances=1)
+    assert dataset.ids() == opened(root, max_instances=1).ids()
+    assert set(dataset.ids()) < set(opened(root).ids())
+    assert dataset.funnel.as_dict()["dropped"] == {"outside the subset of max_instances": 1}
+
+
+def test_masks_are_what_is_above_127(root: Path) -> None:
+    mask = bar(SIDE, 127)
+    mask[0] = 128
+    write_pair(root, "sa_1", mask, mask)
+    assert opened(root)[0].visible.sum() == SIDE
+
+
+def test_names_and_sizes_of_whole_masks_are_the_fingerprint(root: Path) -> None:
+    first = opened(root).fingerprint()
+    file = root / "whole_mask" / "sa_1.png"
+    file.write_bytes(b"x" * file.stat().st_size)
+    assert opened(root).fingerprint() == first
+    file.write_bytes(b"x")
+    assert opened(root).fingerprint() != first
+
+
+def test_images_may_lie_elsewhere(root: Path, tmp_path: Path) -> None:
+    (root / "occlusion").rename(tmp_path / "photos")
+    assert opened(root, images=tmp_path / "photos")[0].query.image.shape == (SIDE, SIDE, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_that_differ_are_refused_with_some_of_them(root: Path, kind: str) -> None:
+    for number in range(7):
+        write_pair(root, f"extra{number}", bar(1), bar(2))
+        (root / kind / f"extra{number}.png").unlink()
+    with pytest.raises(DatasetNotReady) as caught:
+        opened(root)
+    for part in (
+        f"{root}: the folders must hold files of the same names, but there are",
+        f"3 in {kind}/",
+        f"10 in {KINDS[0] if kind != KINDS[0] else KINDS[1]}/",
+        f"; {kind}/ lacks 7: extra0.png, extra1.png, extra2.png, extra3.png, extra4.png and 2 more.",
+        "Unpack the archive again",
+    ):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["whole_mask", "visible_object_mask"])
+def test_broken_masks_are_bad_records(root: Path, kind: str) -> None:
+    dataset, file = opened(root), root / kind / "sa_1.png"
+    PIL.Image.fromarray(bar(0)).save(file)
+    with pytest.raises(BadRecord, match=rf"{kind}/sa_1\.png: mask is empty, nothing is above 127"):
+        dataset[0]
+    PIL.Image.fromarray(bar(3)[:4]).save(file)
+    with pytest.raises(BadRecord, match=rf"{kind}/sa_1\.png is 8 x 4, its image in occlusion/ is 8 x 8"):
+        dataset[0]
+    file.write_bytes(b"")
+    with pytest.raises(BadRecord, match=rf"{kind}/sa_1\.png: not a readable image"):
+        dataset[0]
+    file.unlink()
+    with pytest.raises(BadRecord, match=rf"image not found: .*{kind}/sa_1\.png"):
+        dataset[0]
+
+
+def test_broken_images_are_bad_records(root: Path, tmp_path: Path) -> None:
+    dataset, file = opened(root), root / "occlusion" / "sa_1.png"
+    file.write_bytes(b"")
+    with pytest.raises(BadRecord, match=r"occlusion/sa_1\.png: not a readable image"):
+        dataset[0]
+    file.unlink()
+    PIL.Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "secret.png")
+    file.symlink_to(tmp_path / "secret.png")
+    with pytest.raises(BadRecord, match=r"pix2gestalt/train/sa_1/0: .* is a link to .*secret\.png, out of the image"):
+        dataset[0]
+
+
+def test_missing_folders_and_files_are_told(root: Path) -> None:
+    for file in (root / "whole").iterdir():
+        file.unlink()
+    (root / "whole").rmdir()
+    with pytest.raises(DatasetNotReady, match=r"the folder whole/ not found under"):
+        opened(root)
+    for kind in KINDS:
+        (root / kind).mkdir(exist_ok=True)
+        for file in (root / kind).iterdir():
+            file.unlink()
+    with pytest.raises(DatasetNotReady, match=r"a file \*\.png in occlusion/ not found under"):
+        opened(root)
