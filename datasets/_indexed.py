@@ -58,6 +58,7 @@ class Indexed(Dataset[O]):
     """
 
     name: ClassVar[str]
+    Options: ClassVar[type[Settings]] = InstanceOptions
     checks_masks: ClassVar[bool] = False
 
     def __init__(self, location: Location, split: str, options: O) -> None:
@@ -188,7 +189,9 @@ class Indexed(Dataset[O]):
 
     def faults(self) -> Iterator[Fault]:
         """Malformed masks, oddities with their numbers, images that are missing or of another size."""
-        for place in np.flatnonzero(self._masks["malformed"].is_valid().to_numpy()):
+        unnamed = pc.equal(pc.fill_null(self._index["dropped"], "malformed mask"), "malformed mask").to_numpy()
+        malformed = self._masks["malformed"].is_valid().to_numpy() & unnamed  # others are counted by their reason
+        for place in np.flatnonzero(malformed):
             yield Fault(
                 self._spelled(np.array([place]))[0], "malformed mask", self._masks["malformed"][int(place)].as_py()
             )
