@@ -64,8 +64,8 @@ def _from_dict(value: dict[str, Any], height: int, width: int, where: str) -> Co
     if missing:
         raise BadRecord(f"{where}: an RLE needs the keys size and counts, missing {', '.join(sorted(missing))}")
     size, counts = value["size"], value["counts"]
-    if list(size) != [height, width]:
-        raise BadRecord(f"{where}: RLE of size {list(size)} in an image of size {[height, width]} (height, width)")
+    if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
+        raise BadRecord(f"{where}: RLE of size {size} in an image of size {[height, width]} (height, width)")
     if isinstance(counts, list):
         return _from_runs(counts, height, width, where)
     if isinstance(counts, str):
@@ -77,8 +77,8 @@ def _from_dict(value: dict[str, Any], height: int, width: int, where: str) -> Co
 
 
 def _from_runs(runs: list[Any], height: int, width: int, where: str) -> Code:
-    if not all(isinstance(run, int) and run >= 0 for run in runs):
-        raise BadRecord(f"{where}: RLE runs must be whole numbers >= 0")
+    if not all(isinstance(run, int) and 0 <= run <= height * width for run in runs):
+        raise BadRecord(f"{where}: RLE runs must be whole numbers >= 0, none above {height * width}")
     _check_runs(np.asarray(runs, dtype=np.int64), height, width, where)
     code: Code = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     return code
