@@ -108,13 +108,17 @@ def ours(name: str, split: str, root: Path, what: str) -> Any:
     start = time.perf_counter()
     dataset: Any = ab.load_dataset(name, root=root, split=split)
     opened = time.perf_counter() - start
-    if what == "codes":
-        start = time.perf_counter()
-        count = len(list(dataset.codes()))
-        return {"seconds": time.perf_counter() - start, "instances": count}
-    if what == "first":
-        opened += _seconds(lambda: dataset[0])
-    return {"seconds": opened, "instances": len(dataset)}
+    tasks: dict[str, Callable[[], object]] = {
+        "open": lambda: None,
+        "first": lambda: dataset[0],
+        "codes": lambda: sum(1 for _ in dataset.codes()),
+    }
+    done = _seconds(tasks[what])
+    return {
+        "seconds": done if what == "codes" else opened + done,
+        "from_file": opened + done,
+        "instances": len(dataset),
+    }
 
 
 def peer(path: Path, task: str) -> Any:
@@ -131,8 +135,10 @@ def peer(path: Path, task: str) -> Any:
         amodal, visible = (coco.merge(coco.frPyObjects(annotation[k], *size)) for k in ("a_segm", "i_segm"))
         return amodal, visible
 
+    opened = time.perf_counter() - start
     if task == "codes":
-        return {"seconds": _seconds(lambda: [pair(a) for a in file.anns.values()])}
+        done = _seconds(lambda: sum(1 for a in file.anns.values() if pair(a)))
+        return {"seconds": done, "from_file": opened + done}
     first = file.loadAnns([1])[0]
     np.asarray(PIL.Image.open(path.parent / "testing" / "image_2" / "000000.png").convert("RGB"))
     coco.decode(list(pair(first)))
@@ -163,16 +169,20 @@ def kins_table(root: Path, cache: Path) -> Table:
         table.add_column(name, justify="left" if name == "what" else "right")
     reference = {task: measure("peer", path, task, cache=cache) for task in ("first", "codes")}
 
-    def row(what: str, found: dict[str, float], task: str, bar: str) -> None:
+    def row(what: str, found: dict[str, float], task: str, bar: str, key: str = "seconds") -> None:
         base = reference[task]
-        times = f"{found['seconds']:.2f}", f"{base['seconds']:.2f}", f"{base['seconds'] / found['seconds']:.1f}x"
+        times = f"{found[key]:.2f}", f"{base[key]:.2f}", f"{base[key] / found[key]:.1f}x"
         table.add_row(what, *times, bar, f"{found['peak'] / GIB:.2f}", f"{base['peak'] / GIB:.2f}")
 
     shutil.rmtree(cache, ignore_errors=True)
     row("first sample, cold", measure("ours", "kins", "test", root, "first", cache=cache), "first", ">= 1.5x")
     row("first sample, warm", measure("ours", "kins", "test", root, "first", cache=cache), "first", ">= 5x")
-    row("all masks as codes", measure("ours", "kins", "test", root, "codes", cache=cache), "codes", ">= 1.5x")
-    row("all masks again", measure("ours", "kins", "test", root, "codes", cache=cache), "codes", "")
+    found = measure("ours", "kins", "test", root, "codes", cache=cache)
+    row("all masks as codes, once opened", found, "codes", ">= 1.5x")
+    row("the same again", measure("ours", "kins", "test", root, "codes", cache=cache), "codes", "")
+    shutil.rmtree(cache)
+    found = measure("ours", "kins", "test", root, "codes", cache=cache)
+    row("from the file to all masks, cold", found, "codes", "", "from_file")
     return table
 
 

@@ -26,7 +26,7 @@ from amodal_bench.types import AmodalQuery, AmodalSample
 
 from ._images import find_image
 from ._index import cached
-from ._masks import MASKS, masks_of
+from ._masks import AREAS, CODES, areas_of, codes_of
 from ._records import INDEX, Record, read_mask, to_index
 from ._subset import smallest
 
@@ -116,19 +116,24 @@ class Indexed(Dataset[O]):
         """(id, amodal, visible) of every instance as run-length codes, without images; cached."""
         names = ("height", "width")
         sizes = self._index.select(names).take(self._rows).to_pylist()
-        masks = self._masks.select(["amodal_counts", "visible_counts"]).take(self._rows)
+        masks = self._codes.select(["amodal_counts", "visible_counts"]).take(self._rows)
         for id, size, amodal, visible in zip(self._ids, sizes, *(c.to_pylist() for c in masks.columns), strict=True):
             shape = [size["height"], size["width"]]
             yield id, {"size": shape, "counts": amodal}, {"size": shape, "counts": visible}
 
     @cached_property
-    def _masks(self) -> pa.Table:
-        path = self._path.with_name(f"{self._path.stem}-masks.arrow")
-        return cached(path, MASKS, lambda: masks_of(self._index, self._path))
+    def _codes(self) -> pa.Table:
+        path = self._path.with_name(f"{self._path.stem}-codes.arrow")
+        return cached(path, CODES, lambda: codes_of(self._index, self._path))
+
+    @cached_property
+    def _areas(self) -> pa.Table:
+        path = self._path.with_name(f"{self._path.stem}-areas.arrow")
+        return cached(path, AREAS, lambda: areas_of(self._index, self._codes))
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the index or of the masks as an array; null is NaN."""
-        table = self._index if name in self._index.column_names else self._masks
+        table = self._index if name in self._index.column_names else self._areas
         values: NDArray[Any] = table[name].to_numpy()
         return values
 
@@ -164,7 +169,7 @@ class Indexed(Dataset[O]):
         yield from self.unwanted()
         options = self.options
         if self.checks_masks or options.min_area or options.rates or not options.include_unoccluded:
-            yield "malformed mask", self._masks["malformed"].is_valid().to_numpy()
+            yield "malformed mask", self._codes["malformed"].is_valid().to_numpy()
             amodal, visible, hidden = (self.column(f"{name}_area") for name in ("amodal", "visible", "hidden"))
             yield "amodal mask is empty", amodal == 0
             yield "visible mask is empty", visible == 0
@@ -190,10 +195,10 @@ class Indexed(Dataset[O]):
     def faults(self) -> Iterator[Fault]:
         """Malformed masks, oddities with their numbers, images that are missing or of another size."""
         unnamed = pc.equal(pc.fill_null(self._index["dropped"], "malformed mask"), "malformed mask").to_numpy()
-        malformed = self._masks["malformed"].is_valid().to_numpy() & unnamed  # others are counted by their reason
+        malformed = self._codes["malformed"].is_valid().to_numpy() & unnamed  # others are counted by their reason
         for place in np.flatnonzero(malformed):
             yield Fault(
-                self._spelled(np.array([place]))[0], "malformed mask", self._masks["malformed"][int(place)].as_py()
+                self._spelled(np.array([place]))[0], "malformed mask", self._codes["malformed"][int(place)].as_py()
             )
         numbers = {
             name: self.column(name)

@@ -1,8 +1,8 @@
-"""Every mask of an index as a run-length code, with the pixel counts that filters and checks need.
+"""Every mask of an index as a run-length code, and the pixel counts that filters and checks need.
 
     python -m amodal_bench.datasets._masks INDEX.arrow START STOP OUT.arrow
 
-does it for some rows, so that a large index is shared out to processes that need no main guard.
+makes the codes of some rows, so that a large index is shared out to processes that need no main guard.
 """
 
 import itertools
@@ -23,31 +23,32 @@ from amodal_bench.errors import BadRecord
 from ._index import read_cached
 from ._records import read_mask
 
-MASKS = pa.schema(
+CODES = pa.schema(
+    [("amodal_counts", pa.binary()), ("visible_counts", pa.binary()), ("malformed", pa.string())],
+    metadata={"revision": "1"},
+)
+AREAS = pa.schema(
     [
-        ("amodal_counts", pa.binary()),
-        ("visible_counts", pa.binary()),
         ("amodal_area", pa.int64()),
         ("visible_area", pa.int64()),
         ("hidden_area", pa.int64()),
         ("outside_area", pa.int64()),  # visible pixels that are not amodal
         ("order_area", pa.int64()),  # pixels on which `visible` and a stated depth order disagree
-        ("malformed", pa.string()),
     ],
     metadata={"revision": "1"},
 )
-_NEEDED = ("image", "annotation", "where", "height", "width", "amodal", "visible", "scene", "front", "dropped")
 _SHARE = 10_000  # rows that are worth a process
+_CHUNK = 2000  # rows that are held as Python objects
 
 Row = dict[str, Any]
 Pair = tuple[rle.Code, rle.Code]
 
 
-def masks_of(index: pa.Table, path: Path) -> pa.Table:
-    """The table of `MASKS` for an index that is cached in the file `path`; on all cores where it is large."""
+def codes_of(index: pa.Table, path: Path) -> pa.Table:
+    """The table of `CODES` for an index that is cached in the file `path`; on all cores where it is large."""
     parts = min(os.cpu_count() or 1, len(index) // _SHARE)
     if parts < 2:
-        return _masks(index)
+        return _codes(index)
     edges = [len(index) * k // parts for k in range(parts + 1)]
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / f"{k}.arrow" for k in range(parts)]
@@ -59,76 +60,82 @@ def masks_of(index: pa.Table, path: Path) -> pa.Table:
         codes = [process.wait() for process in processes]
         tables = [None if code else read_cached(out) for code, out in zip(codes, outs, strict=True)]
         whole = [table for table in tables if table is not None]
-        return pa.concat_tables(whole) if len(whole) == parts else _masks(index)
+        return pa.concat_tables(whole) if len(whole) == parts else _codes(index)
 
 
-def _masks(index: pa.Table) -> pa.Table:
-    rows: list[Row] = []
-    for batch in index.select(_NEEDED).to_batches(max_chunksize=2000):
-        rows.extend(_measure(row) for row in batch.to_pylist())
-    orders = index["front"].drop_null()
-    if len(orders):
-        _compare_orders(index.select(["image", "scene", "front", "height", "width"]).to_pylist(), rows)
-    return pa.Table.from_pylist(rows, schema=MASKS)
+def _codes(index: pa.Table) -> pa.Table:
+    parts = [CODES.empty_table()]
+    for batch in index.select(["amodal", "visible", "height", "width", "where"]).to_batches(max_chunksize=_CHUNK):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        if found := [_row_codes(*row) for row in rows]:
+            parts.append(pa.table(list(zip(*found, strict=True)), schema=CODES))
+    return pa.concat_tables(parts)
+
+
+def _row_codes(
+    amodal: bytes, visible: bytes | None, height: int, width: int, where: str
+) -> tuple[bytes | None, bytes | None, str | None]:
+    try:
+        whole = read_mask(amodal, height, width, where)["counts"]
+        return whole, whole if visible is None else read_mask(visible, height, width, where)["counts"], None
+    except BadRecord as error:
+        return None, None, str(error)
+
+
+def areas_of(index: pa.Table, codes: pa.Table) -> pa.Table:
+    """The table of `AREAS`; null where a mask is malformed."""
+    facts = index.select(["height", "width", "scene", "front"])
+    for name in ("amodal_counts", "visible_counts"):
+        facts = facts.append_column(name, codes[name])
+    areas: list[Row] = []
+    for batch in facts.to_batches(max_chunksize=_CHUNK):
+        areas.extend(_measure(row) for row in batch.to_pylist())
+    if len(index["front"].drop_null()):
+        _compare_orders(facts.to_pylist(), areas)
+    return pa.Table.from_pylist(areas, schema=AREAS)
 
 
 def _measure(row: Row) -> Row:
-    try:
-        amodal, visible = _codes(row)
-    except BadRecord as error:
-        return {"malformed": str(error)}
-    if row["visible"] is None:
-        area = rle.area(amodal)
-        areas = {"amodal_area": area, "visible_area": area, "hidden_area": 0, "outside_area": 0}
-    else:
-        a, v, both = (int(n) for n in coco.area([amodal, visible, coco.merge([amodal, visible], True)]))
-        areas = {"amodal_area": a, "visible_area": v, "hidden_area": a - both, "outside_area": v - both}
-    return {"amodal_counts": amodal["counts"], "visible_counts": visible["counts"], **areas}
+    if row["amodal_counts"] is None:
+        return {}
+    amodal, visible = _pair(row)
+    a, v, both = (int(n) for n in coco.area([amodal, visible, coco.merge([amodal, visible], True)]))
+    return {"amodal_area": a, "visible_area": v, "hidden_area": a - both, "outside_area": v - both}
 
 
-def _codes(row: Row) -> Pair:
-    amodal = read_mask(row["amodal"], row["height"], row["width"], row["where"])
-    if row["visible"] is None:
-        return amodal, amodal
-    return amodal, read_mask(row["visible"], row["height"], row["width"], row["where"])
-
-
-def _compare_orders(facts: list[Row], rows: list[Row]) -> None:
+def _compare_orders(facts: list[Row], areas: list[Row]) -> None:
     """Fill `order_area`: where the format states a depth order, V must be A less the regions in front."""
-    places = [k for k, fact in enumerate(facts) if fact["front"] is not None and not rows[k].get("malformed")]
+    places = [k for k, fact in enumerate(facts) if fact["front"] is not None and areas[k]]
     for _, scene in itertools.groupby(places, key=lambda k: facts[k]["scene"]):
-        for place, value in _disagreement([(k, facts[k], rows[k]) for k in scene]):
-            rows[place]["order_area"] = value
+        for place, value in _disagreement([(k, facts[k], areas[k]) for k in scene]):
+            areas[place]["order_area"] = value
 
 
 def _disagreement(scene: list[tuple[int, Row, Row]]) -> Iterator[tuple[int, int]]:
-    codes = {k: _pair(fact, row) for k, fact, row in scene}
-    for k, fact, row in scene:
+    codes = {k: _pair(fact) for k, fact, _ in scene}
+    for k, fact, area in scene:
         amodal, visible = codes[k]
         before = [codes[other][0] for other, peer, _ in scene if peer["front"] < fact["front"]]
         if not before:
-            yield k, row["hidden_area"]
+            yield k, area["hidden_area"]
             continue
         covered = coco.merge([amodal, coco.merge(before)], True)
-        seen_though_covered, neither = coco.merge([visible, covered], True), coco.merge([visible, covered])
-        yield (
-            k,
-            int(coco.area(seen_though_covered)) + row["amodal_area"] + row["outside_area"] - int(coco.area(neither)),
-        )
+        both, either = coco.merge([visible, covered], True), coco.merge([visible, covered])
+        yield k, int(coco.area(both)) + area["amodal_area"] + area["outside_area"] - int(coco.area(either))
 
 
-def _pair(fact: Row, row: Row) -> Pair:
-    size = [fact["height"], fact["width"]]
+def _pair(row: Row) -> Pair:
+    size = [row["height"], row["width"]]
     return {"size": size, "counts": row["amodal_counts"]}, {"size": size, "counts": row["visible_counts"]}
 
 
 def main(path: str, start: str, stop: str, out: str) -> None:
-    """Measure rows start to stop of an index; a scene that crosses an edge is compared in part."""
+    """Make the codes of rows start to stop of an index."""
     index = read_cached(Path(path))
     if index is None:
         sys.exit(1)
-    with pa.OSFile(out, "wb") as sink, pa.ipc.new_file(sink, MASKS) as file:
-        file.write_table(_masks(index.slice(int(start), int(stop) - int(start))))
+    with pa.OSFile(out, "wb") as sink, pa.ipc.new_file(sink, CODES) as file:
+        file.write_table(_codes(index.slice(int(start), int(stop) - int(start))))
 
 
 if __name__ == "__main__":

@@ -52,13 +52,8 @@ def bench(
         raise Refused(f"--root is one dataset's folder, but {len(datasets)} were asked for: use --data-root")
     params, dataset_options = parse_changes(set_ or [])
     protocols = chosen_protocols(protocol, buckets)
-    paths = {
-        "data_root": data_root,
-        "root": root,
-        "image_root": image_root,
-        "weights": weights,
-        "checkpoint": checkpoint,
-    }
+    places = o.absolute_all(data_root=data_root, root=root, image_root=image_root)
+    files = o.absolute_all(weights=weights, checkpoint=checkpoint)
     how = {"device": device, "batch_size": batch_size, "workers": workers, "limit": limit, "max_errors": max_errors}
     common: dict[str, Any] = {
         "split": split,
@@ -67,7 +62,8 @@ def bench(
         "visible": o.absolute_visible(visible),
         "plugins": tuple(path.absolute() for path in o.none_if_empty(plugin)),
         "results": results_folder(results),
-        **{name: o.absolute(path) for name, path in paths.items()},
+        **places,
+        **files,
         **how,
     }
     jobs = [
@@ -116,7 +112,8 @@ def worker(
     if not quiet:
         console.print(
             f"shard {number}/{count} is done. When all are, the bench command merges them: "
-            + " ".join(folder.record()["argv"])
+            + " ".join(folder.record()["argv"]),
+            soft_wrap=True,
         )
     if tally.errors:
         raise typer.Exit(1)
@@ -147,14 +144,16 @@ def _run(job: run.Job, fresh: bool) -> bool:
     except KeyboardInterrupt:
         saved = list(job.folder.done().values()).count("ok") if job.folder.exists else 0
         console.print(
-            f"\nstopped: {saved} instances are saved in {job.folder.path}; the same command goes on from there"
+            f"\nstopped: {saved} instances are saved in {job.folder.path}; the same command goes on from there",
+            soft_wrap=True,
         )
         raise typer.Exit(130) from None
     except OSError as error:
         saved = list(job.folder.done().values()).count("ok")
         console.print(
             f"\ncannot write to {job.folder.path} ({error.strerror}): {saved} instances are saved; "
-            "make room and give the same command again"
+            "make room and give the same command again",
+            soft_wrap=True,
         )
         raise typer.Exit(1) from None
     return bool(job.folder.record()["counts"]["error"])
@@ -166,7 +165,8 @@ def describe_weights(job: run.Job) -> str:
         return "none needed"
     facts = job.checkpoint.metadata
     source = f", trained on {facts['dataset']}/{facts.get('split', '?')}" if "dataset" in facts else ""
-    return f"{job.checkpoint.setting(job.spec.dataset)} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})"
+    setting = job.checkpoint.setting(job.spec.dataset)
+    return f"{setting} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})"
 
 
 def _describe(job: run.Job) -> None:

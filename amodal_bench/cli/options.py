@@ -54,6 +54,11 @@ def absolute(path: Path | None) -> Path | None:
     return path.absolute() if path else None
 
 
+def absolute_all(**paths: Path | None) -> dict[str, Path | None]:
+    """`absolute` of each."""
+    return {name: absolute(path) for name, path in paths.items()}
+
+
 def absolute_visible(text: str) -> str:
     """`--visible` with an absolute file; raises `Refused` for another form or a missing file."""
     path = visible_file(text)
