@@ -15,15 +15,17 @@ SEED ?=
 ROOT ?=
 DATA_ROOT ?=
 RUNS ?=
+KIND ?= curve
 ARGS ?=
 
+comma := ,
 option = $(if $(2),--$(1) $(2))
 OPTIONS = $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) \
   $(call option,limit,$(LIMIT)) $(call option,seed,$(SEED)) $(call option,root,$(ROOT)) \
   $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench score doctor list test lint perf clean
+.PHONY: help setup bench score train ablation report figure tables compare audit doctor list test lint perf clean
 
 help: ## this text
 	@echo "make TARGET [METHOD=m[,m]] [DATASET=d[,d]] [SPLIT=s] [LIMIT=n] [SEED=n[,n]] [ROOT=dir] [DATA_ROOT=dir] [ARGS='...']"
@@ -40,14 +42,39 @@ bench: $(VENV)/.installed ## run methods on datasets and compare them (the embed
 score: $(VENV)/.installed ## score the runs in RUNS=folder again (default: results), e.g. ARGS='--protocol pooled/1'
 	$(RUN) score $(or $(RUNS),results) $(ARGS)
 
+train: $(VENV)/.installed ## train METHOD on DATASET; bench finds the weights (several GPUs: docs/conddiff.md)
+	$(RUN) train $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) \
+	  $(call option,seed,$(SEED)) $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
+
+ablation: $(VENV)/.installed ## train conddiff-nano without each of its parts and compare (about an hour on two cores)
+	$(BIN)/python -m amodal_bench.methods.conddiff.ablation $(ARGS)
+
+report: $(VENV)/.installed ## one page of all runs that opens from disk: results/report/index.html
+	$(RUN) report $(strip $(call option,data-root,$(DATA_ROOT)) $(ARGS))
+
+figure: $(VENV)/.installed ## KIND=curve|scatter|bars|grid of METHOD's runs on DATASET, as PNG and PDF
+	$(RUN) figure $(KIND) $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) \
+	  $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
+
+tables: $(VENV)/.installed ## write the papers' tables, published and measured, to results/tables
+	$(RUN) tables $(ARGS)
+
+compare: $(VENV)/.installed ## compare METHOD=a,b[,c] on DATASET instance by instance, e.g. ARGS='--protocol pooled/1'
+	$(RUN) compare $(subst $(comma), ,$(METHOD)) $(strip $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) $(ARGS))
+
+audit: $(VENV)/.installed ## what published tables compare that is not like for like; RUNS=run: one run under every protocol
+	$(RUN) audit $(RUNS) $(ARGS)
+
 doctor: $(VENV)/.installed ## check this machine, or DATASET's files
 	$(RUN) doctor $(DATASET) $(strip $(call option,split,$(SPLIT)) $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 list: $(VENV)/.installed ## methods, datasets and protocols, and whether they are ready
 	$(RUN) list $(ARGS)
 
+# One process a core with one thread each: two processes of two threads on two cores run ten times slower.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev ## run the test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

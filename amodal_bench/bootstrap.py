@@ -32,7 +32,7 @@ def ratio_intervals(
     if draws == 0 or not defined.any():
         return nothing, nothing.copy()
     columns = np.concatenate([numerators[:, defined], denominators[:, defined]], axis=1)
-    sums = _resampled_sums(columns, draws, np.random.default_rng(seed))
+    sums = resampled_sums(columns, draws, np.random.default_rng(seed))
     top, bottom = np.split(sums, 2, axis=1)
     values = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
     tail = 100 * (1 - level) / 2
@@ -41,7 +41,7 @@ def ratio_intervals(
     return low, high
 
 
-def _resampled_sums(columns: Floats, draws: int, rng: np.random.Generator) -> Floats:
+def resampled_sums(columns: Floats, draws: int, rng: np.random.Generator) -> Floats:
     """(draws, C) sums of the rows of `columns` (G, C), each row as often as it was drawn."""
     groups = len(columns)
     chunk = max(1, _CHUNK_BYTES // (8 * groups))

@@ -32,3 +32,7 @@ class BadRecord(ValueError):
 
 class RunDamaged(Refused):
     """A run folder holds something that a run of this version cannot have written."""
+
+
+class TrainingStopped(RuntimeError):
+    """A training cannot go on; its last good checkpoint is kept."""

@@ -84,7 +84,7 @@ class Checkpoint:
     metadata: dict[str, str]
 
     def setting(self, dataset: str) -> str:
-        """`supervised` where it was trained on `dataset`, `zero-shot` where on another, `unknown` where it does not say."""
+        """`supervised` where it was trained on `dataset`, `zero-shot` on another, `unknown` where it does not say."""
         trained_on = self.metadata.get("dataset")
         if trained_on is None:
             return "unknown"

@@ -127,7 +127,7 @@ class Method(ABC, Generic[P]):
         and resuming change nothing.
         """
 
-    def check_weights(self, metadata: Mapping[str, str]) -> None:  # noqa: B027
+    def check_weights(self, metadata: Mapping[str, str]) -> None:
         """Raise `Refused` where weights with this metadata do not fit the parameters. Called before `load`."""
 
     def train(self, train: "AnyDataset", val: "AnyDataset", run: TrainingRun) -> None:

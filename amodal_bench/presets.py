@@ -11,7 +11,10 @@ from pydantic import ValidationError
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.plugin import AnyMethod, Settings
 from amodal_bench.registry import Plugin, Registry
+from amodal_bench.spec import resolved
+from amodal_bench.voting import Voter, Voting
 
+ONE = Voting()
 FOLDER = Path(__file__).parent / "configs" / "methods"
 
 
@@ -25,6 +28,7 @@ class PresetFile(Settings):
     method: str
     title: str = ""
     params: dict[str, Any] = {}
+    voting: Voting = Voting()
     trained_on: str | None = None
     weights_of: str | None = None
 
@@ -38,6 +42,7 @@ class Preset:
     params: Settings
     trained_on: str | None = None
     weights_of: str | None = None
+    voting: Voting = ONE
 
     @property
     def weights(self) -> str:
@@ -46,7 +51,13 @@ class Preset:
 
     def make(self) -> AnyMethod:
         """A method that has not loaded its weights."""
-        return self.plugin.cls(self.params)
+        method = self.plugin.cls(self.params)
+        return method if self.voting.samples == 1 else Voter(method, self.voting)
+
+    def resolved(self) -> dict[str, Any]:
+        """The parameters as they are hashed: with the vote where there is one."""
+        vote = {"voting": resolved(self.voting)} if self.voting.samples > 1 else {}
+        return {**resolved(self.params), **vote}
 
 
 def preset_names() -> list[str]:
@@ -69,7 +80,10 @@ def read_preset(path: Path) -> PresetFile:
 
 
 def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None = None) -> Preset:
-    """A preset of that name, else the plugin of that name with its defaults; `changes` come on top."""
+    """A preset of that name, else the plugin of that name with its defaults; `changes` come on top.
+
+    `voting.samples` and `voting.vote` among the changes are for every method (`Voting`).
+    """
     path = FOLDER / f"{name}.yaml"
     methods = registry.names("methods")
     if name in methods:
@@ -79,8 +93,11 @@ def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None
     else:
         raise UnknownName("method or preset", name, {*methods, *preset_names()})
     plugin = registry.method(file.method)
-    params = build(plugin.cls.Params, merged(file.params, changes or {}), f"method {name!r}")
-    return Preset(name, plugin, params, file.trained_on, file.weights_of)
+    own = dict(changes or {})
+    given = own.pop("voting", {})
+    params = build(plugin.cls.Params, merged(file.params, own), f"method {name!r}")
+    votes = build(Voting, {**dict(file.voting), **given}, "the vote (--set voting.KEY=VALUE)")
+    return Preset(name, plugin, params, file.trained_on, file.weights_of, Voting(**dict(votes)))
 
 
 def parse_changes(items: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:

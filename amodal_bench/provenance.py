@@ -47,6 +47,23 @@ def hardware(device: str) -> dict[str, Any]:
     return found
 
 
+def peak_memory_mb(device: str) -> float | None:
+    """Most memory (MB, 2^20 bytes) that this process or a finished worker held; on CUDA the GPU's, of this process.
+
+    None where the system does not tell.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return float(most) / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def device_kind(device: str) -> str:
     """What equal bytes are promised on: `cpu`, or the GPU's name."""
     return str(hardware(device)["gpu"]) if device.startswith("cuda") else "cpu"

@@ -41,6 +41,8 @@ def union(codes: Sequence[Code], height: int, width: int) -> Code:
     """Code of the pixels in any of `codes`."""
     if not codes:
         return encode(np.zeros((height, width), dtype=np.bool_))
+    if len(codes) == 1:
+        return codes[0]
     merged: Code = coco.merge(list(codes))
     return merged
 
@@ -124,11 +126,15 @@ def _from_polygons(value: list[Any], height: int, width: int, where: str) -> Cod
     return union(coco.frPyObjects(codes, height, width), height, width)
 
 
-def _check_polygon(polygon: Any, where: str) -> list[float]:
-    if not isinstance(polygon, list) or not all(isinstance(c, (int, float)) for c in polygon):
+def _check_polygon(polygon: Any, where: str) -> list[Any]:
+    try:
+        total = sum(polygon) if isinstance(polygon, list) else None
+    except TypeError:
+        total = None
+    if total is None:
         raise BadRecord(f"{where}: a polygon must be a flat list of numbers [x1, y1, x2, y2, ...]")
-    if not all(math.isfinite(c) for c in polygon):
+    if not math.isfinite(total):  # so is the sum of numbers of which one is not
         raise BadRecord(f"{where}: a polygon holds a coordinate that is not finite")
     if len(polygon) % 2:
         raise BadRecord(f"{where}: a polygon has an odd number of coordinates ({len(polygon)})")
-    return polygon
+    return polygon  # type: ignore[no-any-return]

@@ -115,7 +115,7 @@ def prepare(request: Request) -> Job:
     spec = RunSpec(
         method=preset.plugin.name,
         revision=card.revision,
-        params=resolved(preset.params),
+        params=preset.resolved(),
         checkpoint=checkpoint.sha256 if checkpoint else None,
         method_source=preset.plugin.source,
         dataset=request.dataset,
@@ -164,6 +164,8 @@ def bench(job: Job, reporter: Reporter | None = None) -> Tally:
         tally = _in_workers(job, asked, reporter)
     record["timings"]["finished"] = _now()
     record["timings"]["seconds"] += time.monotonic() - started
+    peaks = [record["timings"].get("peak_memory_mb"), provenance.peak_memory_mb(job.device)]
+    record["timings"]["peak_memory_mb"] = max((peak for peak in peaks if peak is not None), default=None)
     job.folder.finish(record)
     return tally
 

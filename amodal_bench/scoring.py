@@ -44,7 +44,7 @@ class Scores:
 
 def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
     """Apply a protocol's rules for pasting, clipping and counting to the counts of many instances."""
-    table = _cells(frame)
+    table = cell_table(frame)
     cells = range(table.shape[1])
     width = table.shape[1]
 
@@ -107,12 +107,12 @@ def metrics(
     """
     chosen = [protocols] if isinstance(protocols, Protocol) else list(protocols)
     groups, _ = pd.factorize(frame["group_id"], sort=True)
-    columns = [column for protocol in chosen for column in _columns(frame, protocol)]
+    columns = [column for protocol in chosen for column in score_columns(frame, protocol)]
     return pd.DataFrame(_rows(columns, np.asarray(groups), draws, seed))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Column:
+class Column:
     """One number to be printed: a ratio of sums over some instances."""
 
     labels: dict[str, str]
@@ -129,7 +129,8 @@ class _Column:
         return np.where(defined, _ratio(self.numerator, self.denominator), 0.0), defined.astype(np.float64)
 
 
-def _columns(frame: pd.DataFrame, protocol: Protocol) -> list[_Column]:
+def score_columns(frame: pd.DataFrame, protocol: Protocol) -> list[Column]:
+    """Every number that a protocol makes of a frame: both scores overall, in its subsets and in its buckets."""
     scores = score(frame, protocol)
     everything = np.ones(len(frame), dtype=np.bool_)
     parts: list[tuple[str, Interval | None, Bools]] = [("all", None, everything)]
@@ -141,15 +142,15 @@ def _columns(frame: pd.DataFrame, protocol: Protocol) -> list[_Column]:
         pooled = protocol.aggregate == "pooled"
         if protocol.full:
             full = {**labels, "metric": "mIoU_full"}
-            columns.append(_Column(full, pooled, scores.intersection, scores.union, scores.counted & inside))
+            columns.append(Column(full, pooled, scores.intersection, scores.union, scores.counted & inside))
         if protocol.invisible != "none":
             hidden = {**labels, "metric": "mIoU_inv"}
             counted = scores.counted_invisible & inside
-            columns.append(_Column(hidden, pooled, scores.hidden_intersection, scores.hidden_union, counted))
+            columns.append(Column(hidden, pooled, scores.hidden_intersection, scores.hidden_union, counted))
     return columns
 
 
-def _rows(columns: list[_Column], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
+def _rows(columns: list[Column], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
     count = int(groups.max()) + 1 if len(groups) else 0
     sums = np.zeros((2, count, len(columns)))
     rows: list[dict[str, object]] = []
@@ -167,7 +168,7 @@ def _rows(columns: list[_Column], groups: NDArray[np.int64], draws: int, seed: i
     return rows
 
 
-def _cells(frame: pd.DataFrame) -> NDArray[np.int64]:
+def cell_table(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Counts (N, 8), or (N, 16) where the method was given other visible masks."""
     wide = all(c in frame for c in GIVEN_COLUMNS) and bool(frame[list(GIVEN_COLUMNS)].notna().to_numpy().all())
     names = [*COLUMNS, *GIVEN_COLUMNS] if wide and len(frame) else list(COLUMNS)

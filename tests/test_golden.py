@@ -14,7 +14,7 @@ from amodal_bench import scoring, store
 from amodal_bench.protocol import protocols
 
 DATA = Path(__file__).parent / "data"
-RUNS = {folder.record()["preset"]: folder for folder in store.find_runs(DATA / "runs")}
+RUNS = {f.record()["preset"]: f for f in store.find_runs(DATA / "runs") if f.spec().dataset == "squares"}
 AGAIN = "python -P tests/data/make_golden.py makes them anew, if the numbers are meant to change"
 
 Cli = Callable[..., CompletedProcess[str]]

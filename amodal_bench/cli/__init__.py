@@ -6,7 +6,20 @@ import sys
 import typer
 from rich.console import Console
 
-from amodal_bench.cli import bench, catalogue, doctor, score
+from amodal_bench.cli import (
+    audit,
+    bench,
+    catalogue,
+    compare,
+    doctor,
+    export,
+    export_run,
+    figure,
+    report,
+    score,
+    tables,
+    train,
+)
 from amodal_bench.errors import Refused
 from amodal_bench.predict import TooManyErrors
 
@@ -22,6 +35,15 @@ app.command()(doctor.doctor)
 app.command()(bench.bench)
 app.command()(score.score)
 app.command()(bench.worker)
+app.command()(train.train)
+app.command("export")(export.export_)
+app.command()(report.report)
+app.command()(figure.figure)
+app.command()(tables.tables)
+app.command()(tables.table)
+app.command("compare")(compare.compare_)
+app.command()(audit.audit)
+app.command("export-run")(export_run.export_run)
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def _state(preset: Preset) -> str:
     try:
         found = find_checkpoint(preset, "DATASET", None, weights_root(None))
     except Refused:
-        return f"[yellow]to be trained[/]: amodal-bench train --method {preset.name}"
+        return f"[yellow]to be trained[/]: amodal-bench train --method {preset.weights}"
     return f"[green]ready[/]: {found.path.name if found else ''}"
 
 

@@ -1,0 +1,145 @@
+"""`figure`: curves, scatters, bars and grids of pictures from finished runs."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from amodal_bench.cli import options as o
+from amodal_bench.cli.bench import results_folder
+from amodal_bench.cli.progress import make_console
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.figures import style
+from amodal_bench.figures.bars import bar_figure
+from amodal_bench.figures.curves import TENTHS, curve_figure
+from amodal_bench.figures.grid import DPI, grid_figure
+from amodal_bench.figures.pick import Rule, parse_rules
+from amodal_bench.figures.runs import LoadedRun, Wanted, by_data, choose_runs
+from amodal_bench.figures.scatter import scatter_figure
+from amodal_bench.figures.source import open_source
+from amodal_bench.locate import DataFlags
+from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Kind(StrEnum):
+    """What to draw."""
+
+    curve = "curve"
+    scatter = "scatter"
+    bars = "bars"
+    grid = "grid"
+
+
+def figure(
+    kind: Annotated[Kind, typer.Argument(help="curve, scatter, bars or grid.")],
+    method: Annotated[str | None, typer.Option("--method", "-m", metavar="M[,M]", help="Runs of these.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", metavar="D[,D]", help="Runs on these.")] = None,
+    split: Annotated[str | None, typer.Option(help="Runs on this split only.")] = None,
+    run: Annotated[list[Path] | None, typer.Option("--run", metavar="RUN", help="Just these folders of runs.")] = None,
+    protocol: Annotated[str, typer.Option(help="One protocol.")] = DEFAULT,
+    buckets: o.Buckets = None,
+    metric: Annotated[str | None, typer.Option(help="mIoU_full or mIoU_inv [default: both where both fit].")] = None,
+    rows: Annotated[
+        str, typer.Option(metavar="worst:K|best:K|median:K|random:K|difference:K|ID,...", help="Rows of a grid.")
+    ] = "worst:3,median:2,best:1",
+    seed: Annotated[int, typer.Option(help="Of random rows.")] = 0,
+    data_root: o.DataRoot = None,
+    root: o.Root = None,
+    image_root: o.ImageRoot = None,
+    plugin: o.Plugins = None,
+    results: o.Results = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Without a suffix: .png and .pdf [RESULTS/report/figures/...].")
+    ] = None,
+) -> None:
+    """Draw finished runs. Needs no model; only `grid` needs the dataset's files."""
+    chosen = _protocol(kind, protocol, buckets)
+    wanted = Wanted(
+        methods=o.split_list(method, "method") if method else None,
+        datasets=o.split_list(dataset, "dataset") if dataset else None,
+        split=split,
+        folders=o.none_if_empty(run),
+    )
+    pen = _Pen(
+        kind=kind,
+        protocol=chosen,
+        metrics=_metrics(chosen, metric),
+        rules=parse_rules(rows),
+        seed=seed,
+        flags=DataFlags(data_root=data_root, root=root, image_root=image_root),
+        plugins=o.none_if_empty(plugin),
+    )
+    _draw(pen, results_folder(results), wanted, out, metric)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pen:
+    """What to draw of a block of runs, and how."""
+
+    kind: Kind
+    protocol: Protocol
+    metrics: list[str]
+    rules: list[Rule]
+    seed: int
+    flags: DataFlags
+    plugins: tuple[Path, ...]
+
+    def draw(self, block: Sequence[LoadedRun]) -> "Figure":
+        """The figure of these runs; raises `Refused` where they do not fit the kind."""
+        if self.kind is Kind.curve:
+            return curve_figure(block, self.protocol, self.metrics)
+        if self.kind is Kind.bars:
+            return bar_figure(block, self.protocol, self.metrics)
+        if self.kind is Kind.scatter:
+            return scatter_figure(*_two(block), self.protocol, self.metrics[0])
+        source = open_source(block[0], self.flags, self.plugins)
+        return grid_figure(block, source, self.protocol, self.metrics[0], self.rules, self.seed)
+
+
+def _draw(pen: _Pen, results: Path, wanted: Wanted, out: Path | None, metric: str | None) -> None:
+    """One figure a data block (bars: one of all), and the names of the files that were written."""
+    if out:
+        style.targets(out)
+    runs = choose_runs(results, wanted)
+    blocks = {"": runs} if pen.kind is Kind.bars else by_data(runs)
+    if out and len(blocks) > 1:
+        raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")
+    console = make_console()
+    for name, block in blocks.items():
+        place = out or results / "report" / "figures" / "-".join(_words(pen.kind, name, metric))
+        for path in style.save(pen.draw(block), place, DPI if pen.kind is Kind.grid else 300):
+            console.print(str(path), soft_wrap=True, highlight=False)
+
+
+def _words(kind: Kind, data: str, metric: str | None) -> Iterator[str]:
+    """Parts of a file's name."""
+    yield kind.value
+    yield from filter(None, [re.sub(r"[^\w.=-]+", "-", data).strip("-"), metric])
+
+
+def _protocol(kind: Kind, name: str, buckets: str | None) -> Protocol:
+    protocol = find_protocol(name)
+    text = buckets or (TENTHS if kind is Kind.curve else None)
+    return with_buckets(protocol, text) if text else protocol
+
+
+def _metrics(protocol: Protocol, wanted: str | None) -> list[str]:
+    """The metrics to draw; raises where the protocol has none of that name."""
+    has = style.metric_names(protocol)
+    if wanted and wanted not in has:
+        raise UnknownName(f"metric of protocol {protocol.id}", wanted, has)
+    return [wanted] if wanted else has
+
+
+def _two(block: Sequence[LoadedRun]) -> tuple[LoadedRun, LoadedRun]:
+    if len(block) != 2:
+        names = ", ".join(run.label for run in block)
+        raise Refused(f"a scatter takes two runs of one dataset, got {len(block)} ({names}): --method A,B or --run")
+    return block[0], block[1]

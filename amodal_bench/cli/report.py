@@ -1,0 +1,52 @@
+"""`report`: one page with everything, that opens from disk."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amodal_bench.cli import options as o
+from amodal_bench.cli.bench import results_folder
+from amodal_bench.cli.progress import make_console
+from amodal_bench.errors import Refused
+from amodal_bench.locate import DataFlags
+from amodal_bench.protocol import DEFAULT, find_protocol, protocols
+from amodal_bench.report.build import build
+from amodal_bench.report.gallery import Wishes
+from amodal_bench.scoring import DRAWS
+
+
+def report(
+    results: o.Results = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the report [RESULTS/report].")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Protocols, comma-separated; the page begins with the first [all].")
+    ] = None,
+    gallery: Annotated[int, typer.Option(metavar="N", help="Instances shown a dataset; 0: no gallery.")] = 60,
+    draws: Annotated[int, typer.Option(help="Bootstrap draws of every interval.")] = DRAWS,
+    data_root: o.DataRoot = None,
+    image_root: o.ImageRoot = None,
+    plugin: o.Plugins = None,
+) -> None:
+    """Write results/report/index.html from all runs: tables, curves, pictures, comparisons, provenance, audit."""
+    if gallery < 0 or draws < 0:
+        raise Refused(f"--gallery and --draws take whole numbers from 0, got {gallery} and {draws}")
+    console = make_console()
+    folder = results_folder(results)
+    names = o.split_list(protocol, "protocol") if protocol else [DEFAULT, *(p for p in protocols() if p != DEFAULT)]
+    wishes = Wishes(
+        count=gallery,
+        flags=DataFlags(data_root=data_root, image_root=image_root),
+        plugins=o.none_if_empty(plugin),
+    )
+    written = build(
+        folder,
+        out or folder / "report",
+        [find_protocol(name) for name in names],
+        wishes,
+        draws,
+        lambda text: console.print(text, style="dim", highlight=False),
+    )
+    for line in (*written.left_out, *written.notes):
+        console.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True, highlight=False)
+    console.print(f"{written.runs} runs: {written.page}", soft_wrap=True, highlight=False)

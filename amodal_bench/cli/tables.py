@@ -1,0 +1,105 @@
+"""`tables` and `table`: the papers' tables with what was measured, and any other."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amodal_bench.cache import write_atomic
+from amodal_bench.cli import options as o
+from amodal_bench.cli.bench import chosen_protocols, results_folder
+from amodal_bench.cli.progress import make_console
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.tables.custom import SCORES, Wanted, build, no_runs
+from amodal_bench.tables.paper import PaperTable
+from amodal_bench.tables.render import FORMATS
+from amodal_bench.tables.runs import RunBook
+from amodal_bench.tables.sheet import Sheet
+from amodal_bench.tables.spec import find_table
+from amodal_bench.tables.spec import tables as known_tables
+
+console = make_console()
+Timings = Annotated[bool, typer.Option("--timings", help="Columns of seconds an instance and peak memory.")]
+
+
+def tables(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Which (default: all).")] = None,
+    results: o.Results = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write [default: RESULTS/tables].")] = None,
+    timings: Timings = False,
+) -> None:
+    """Write every table of the papers, published and measured side by side, as CSV, Markdown and LaTeX."""
+    folder = results_folder(results)
+    specs = [find_table(name) for name in names] if names else [s for s in known_tables().values() if s.preset_rows]
+    book = RunBook.open(folder)
+    target = out or folder / "tables"
+    if not book.runs:
+        console.print(f"{no_runs(folder)}. Until then the measured side is empty.", style="yellow", soft_wrap=True)
+    for spec in specs:
+        table = PaperTable(spec, book, timings)
+        sheet = table.sheet()
+        write_sheet(sheet, target)
+        measured = sum(record["measured"] is not None for record in sheet.records)
+        console.print(
+            f"{spec.name}: {measured} of {len(sheet.records)} cells measured: {target / spec.name}.{{csv,md,tex}}",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+        for note in dict.fromkeys(table.notes):
+            console.print(f"  {note}", style="yellow", soft_wrap=True, highlight=False, markup=False)
+
+
+def table(
+    methods: Annotated[str | None, typer.Option("--methods", "-m", help="Names of runs [default: all].")] = None,
+    datasets: Annotated[str | None, typer.Option("--datasets", "-d", help="Datasets [default: all].")] = None,
+    metrics: Annotated[
+        str, typer.Option(help="mIoU_full, mIoU_inv, visible_missed, hidden_missed, spill, found.")
+    ] = ",".join(SCORES),
+    protocol: o.ProtocolName = None,
+    buckets: Annotated[
+        str | None, typer.Option(help="Occlusion buckets too: 'protocol' for its own, edges, or intervals.")
+    ] = None,
+    results: o.Results = None,
+    format_: Annotated[str, typer.Option("--format", help="csv, md or tex.")] = "md",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write [default: print].")] = None,
+    digits: Annotated[int, typer.Option(min=0, max=4, help="After the point, in md and tex.")] = 1,
+    floor: Annotated[bool, typer.Option(help="The visible mask's score as a last row.")] = True,
+    title: Annotated[str, typer.Option(help="Above the table.")] = "Measured",
+    timings: Timings = False,
+) -> None:
+    """Any table of what was run, from the counts alone."""
+    if format_ not in FORMATS:
+        raise UnknownName("format", format_, FORMATS)
+    own = buckets == "protocol"
+    wanted = Wanted(
+        protocols=chosen_protocols(protocol, None if own else buckets),
+        methods=o.split_list(methods, "methods") if methods else None,
+        datasets=o.split_list(datasets, "datasets") if datasets else None,
+        metrics=o.split_list(metrics, "metrics"),
+        buckets=bool(buckets),
+        floor=floor,
+        timings=timings,
+        digits=digits,
+        name=out.stem if out else "table",
+        title=title,
+    )
+    folder = results_folder(results)
+    book = RunBook.open(folder)
+    if not book.runs:
+        raise Refused(no_runs(folder))
+    text = FORMATS[format_](build(book, wanted))
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        _write(out, text)
+        console.print(str(out), soft_wrap=True, highlight=False, markup=False)
+
+
+def write_sheet(sheet: Sheet, folder: Path) -> None:
+    """NAME.csv, NAME.md and NAME.tex."""
+    for suffix, render in FORMATS.items():
+        _write(folder / f"{sheet.name}.{suffix}", render(sheet))
+
+
+def _write(path: Path, text: str) -> None:
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path.absolute(), text.encode())

@@ -1,0 +1,164 @@
+"""`train`: make the weights that `bench` finds."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from amodal_bench import train as training
+from amodal_bench.cli import options as o
+from amodal_bench.cli.bench import interruptible
+from amodal_bench.cli.progress import make_console
+from amodal_bench.errors import Refused, TrainingStopped
+from amodal_bench.plugin import Monitor
+from amodal_bench.presets import parse_changes
+
+console = make_console()
+_EVERY = 30.0  # seconds between the lines of a log
+
+
+def train(
+    method: Annotated[str, typer.Option("--method", "-m", metavar="M", help="Method or preset.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", metavar="D", help="Dataset.")] = "synthetic",
+    split: Annotated[str | None, typer.Option(help="Split to train on [default: train].")] = None,
+    val_split: Annotated[
+        str | None, typer.Option(help="Split to watch [default: val, else the dataset's own].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 42,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Parameter of the method; train.KEY for the training, dataset.KEY for the dataset.",
+        ),
+    ] = None,
+    data_root: o.DataRoot = None,
+    root: o.Root = None,
+    image_root: o.ImageRoot = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of trained weights [default: weights].")] = None,
+    plugin: o.Plugins = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete what this training left and start over.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+) -> None:
+    """Train a method; the same command goes on where it was cut off. Several GPUs or nodes: under torchrun."""
+    params, options = parse_changes(set_ or [])
+    changes = params.pop("train", {})
+    if not isinstance(changes, dict):
+        raise Refused("--set train=...: name a setting, e.g. --set train.epochs=2")
+    job = training.prepare(
+        training.TrainRequest(
+            method=method,
+            dataset=dataset,
+            split=split,
+            val_split=val_split,
+            seed=seed,
+            params=params,
+            training=changes,
+            options=options,
+            data_root=o.absolute(data_root),
+            root=o.absolute(root),
+            image_root=o.absolute(image_root),
+            weights=o.absolute(weights),
+            plugins=tuple(path.absolute() for path in o.none_if_empty(plugin)),
+            device=device,
+        )
+    )
+    if dry_run:
+        _describe(job)
+    else:
+        _run(job, fresh)
+
+
+def _run(job: training.TrainJob, fresh: bool) -> None:
+    first = os.environ.get("RANK", "0") == "0"
+    if job.complete and not fresh:
+        if first:
+            training.check_same(job)
+            console.print(f"trained already: {job.out / training.MODEL} (--fresh starts over)", highlight=False)
+        return
+    interruptible()
+    try:
+        with monitor(f"{job.preset.name} on {job.request.dataset}/{job.train.split}", first) as watch:
+            training.train(job, watch, fresh)
+    except KeyboardInterrupt:
+        console.print(f"\nstopped: whole epochs are kept in {job.out}; the same command goes on from there")
+        raise typer.Exit(130) from None
+    except TrainingStopped as error:
+        console.print(f"\n{error}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    if first:
+        console.print(f"trained: {job.out / training.MODEL}", highlight=False, soft_wrap=True)
+
+
+def _describe(job: training.TrainJob) -> None:
+    facts = {
+        "train on": f"{len(job.train)} instances of {job.train.card.title} {job.train.split}",
+        "watch": f"{job.val.card.title} {job.val.split}",
+        "params": job.metadata["params"],
+        "training": job.metadata["training"],
+        "device": job.device,
+        "out": f"{job.out} (config {job.metadata['config']})",
+    }
+    console.print(f"[bold]{job.preset.name}[/]  (nothing is run or written)")
+    for name, value in facts.items():
+        console.print(f"  {name:<12}{value}", soft_wrap=True, highlight=False)
+
+
+class _Quiet:
+    def step(self, done: int, total: int, text: str) -> None:
+        """Only the first process speaks."""
+
+    def note(self, text: str) -> None:
+        """Only the first process speaks."""
+
+
+class _Lines:
+    def __init__(self, out: Console, title: str) -> None:
+        self._out, self._title, self._said = out, title, 0.0
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """A line at most every half minute."""
+        if time.monotonic() - self._said > _EVERY:
+            self._said = time.monotonic()
+            self.note(f"{done}/{total} steps, {text}")
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._out.print(f"{self._title}: {text}", highlight=False, soft_wrap=True)
+
+
+class _Bar:
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=None, text="")
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total, text=text)
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(text, highlight=False)
+
+
+@contextmanager
+def monitor(title: str, first: bool) -> Iterator[Monitor]:
+    """A bar on a terminal, lines elsewhere, nothing in all processes but the first."""
+    if not first:
+        yield _Quiet()
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=console) as progress:
+            yield _Bar(progress, title)
+    else:
+        yield _Lines(console, title)

@@ -1,0 +1,1 @@
+"""Figures from finished runs: curves over the occlusion rate, scatters, bars, grids of pictures."""

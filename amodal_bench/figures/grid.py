@@ -1,0 +1,91 @@
+"""A grid of pictures: one instance a row; image, visible mask, predictions, truth, error maps across."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from amodal_bench.figures import pictures, style
+from amodal_bench.figures.pick import Rule, choose
+from amodal_bench.figures.runs import LoadedRun
+from amodal_bench.figures.scatter import COLUMNS
+from amodal_bench.figures.source import Source, predicted_masks
+from amodal_bench.protocol import Protocol
+from amodal_bench.scoring import by_instance
+from amodal_bench.types import Image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIZE = 300  # pixels of a picture
+INCHES = 1.5  # its side on paper
+DPI = 200
+
+
+def scores(runs: Sequence[LoadedRun], protocol: Protocol, metric: str) -> pd.DataFrame:
+    """id, rate and one column a run (percent), of the instances that all runs have; `a` and `b` are the first two."""
+    tables = [by_instance(run.frame, protocol).set_index("id") for run in runs]
+    columns = {run.label: 100 * table[COLUMNS[metric]] for run, table in zip(runs, tables, strict=True)}
+    joined = pd.concat([tables[0]["rate"], *(c.rename(name) for name, c in columns.items())], axis=1, join="inner")
+    letters = dict(zip("ab", columns, strict=False))
+    return joined.assign(**{letter: joined[name] for letter, name in letters.items()}).reset_index(names="id")
+
+
+def grid_figure(
+    runs: Sequence[LoadedRun], source: Source, protocol: Protocol, metric: str, rules: Sequence[Rule], seed: int = 0
+) -> "Figure":
+    """Rows that the rules choose by the first run's score (`difference`: the first two)."""
+    table = scores(runs, protocol, metric)
+    ids = choose(rules, table, seed)
+    masks = {run.label: predicted_masks(run, ids) for run in runs}
+    rows = table.set_index("id").loc[ids].to_dict("index")
+    labels = [run.label for run in runs]
+    count = 3 + 2 * len(runs)
+    figure = style.new_figure(INCHES * count + 0.2, (INCHES + 0.3) * len(ids) + 0.6)
+    axes = figure.subplots(len(ids), count, squeeze=False)
+    for line, id in enumerate(ids):
+        shown = pictures.panels(source.sample(id), {name: masks[name][id] for name in labels}, SIZE)
+        values = {name: float(rows[id][name]) for name in labels}
+        for place, (title, image, below) in enumerate(_cells(shown, values)):
+            _show(axes[line, place], image, title if line == 0 else "", below)
+        _caption(axes[line, 0], id, float(rows[id]["rate"]))
+    _legend(figure)
+    figure.suptitle(f"{runs[0].data} · {metric} · {protocol.id}", fontsize=8, color="#555555")
+    return figure
+
+
+def _cells(shown: pictures.Panels, values: dict[str, float]) -> list[tuple[str, Image, str]]:
+    """(heading, picture, line below) from left to right."""
+    texts = {name: "undefined" if np.isnan(value) else f"IoU {value:.1f}" for name, value in values.items()}
+    return [
+        ("image", shown.image, ""),
+        ("given: visible", shown.visible, ""),
+        *((name, picture, texts[name]) for name, picture in shown.predicted.items()),
+        ("truth", shown.truth, ""),
+        *((f"errors: {name}", picture, "") for name, picture in shown.errors.items()),
+    ]
+
+
+def _show(axes: "Axes", image: Image, title: str, below: str) -> None:
+    axes.imshow(image, interpolation="antialiased")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    if title:
+        axes.set_title(title, fontsize=8)
+    axes.set_xlabel(below, fontsize=7, labelpad=2)
+
+
+def _caption(axes: "Axes", id: str, rate: float) -> None:
+    short = "/".join(id.split("/")[2:])
+    axes.set_xlabel(f"{short}\n{100 * rate:.0f} % hidden", fontsize=6.5, labelpad=2)
+
+
+def _legend(figure: "Figure") -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(facecolor="#{:02x}{:02x}{:02x}".format(*rgb), label=name) for name, rgb in pictures.ERRORS.items()]
+    handles[-1].set(hatch="////", edgecolor="#783000", linewidth=0.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=7, frameon=False)

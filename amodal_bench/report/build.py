@@ -1,0 +1,145 @@
+"""Put the page together and write it."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from amodal_bench import __name__ as package
+from amodal_bench.audit import findings
+from amodal_bench.cache import write_atomic
+from amodal_bench.errors import Refused
+from amodal_bench.figures.pictures import ERRORS
+from amodal_bench.figures.runs import LoadedRun, by_data, load_runs
+from amodal_bench.protocol import Protocol
+from amodal_bench.report import facts
+from amodal_bench.report.gallery import Wishes, gallery
+from amodal_bench.report.numbers import PARTS, Cells, cells, protocol_facts, rank, splits, spread
+from amodal_bench.report.pairs import chosen_pairs, pair
+from amodal_bench.scoring import DRAWS
+from amodal_bench.store import find_runs
+
+HERE = Path(__file__).parent
+SCRIPTS = ("base.js", "overview.js", "charts.js", "gallery.js", "pairs.js", "start.js")
+_OURS = re.compile(r"\d+-\d{4,}-\d+\.jpg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was written: the page, how many runs are in it, a sentence for each that is not."""
+
+    page: Path
+    runs: int
+    left_out: list[str]
+    notes: list[str]
+
+
+def build(
+    results: Path,
+    out: Path,
+    protocols: Sequence[Protocol],
+    wishes: Wishes,
+    draws: int = DRAWS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Write OUT/index.html and OUT/images from all runs below `results`.
+
+    The first protocol is what the page begins with; comparisons and the gallery's scores are made under it. `tell`
+    hears what is being done. Raises `Refused` where there is no run to show.
+    """
+    runs, left_out = load_runs(list(find_runs(results)))
+    if not runs:
+        reasons = "".join(f"\n{reason}" for reason in left_out)
+        raise Refused(f"{results} holds no finished run to report; `amodal-bench bench` makes some{reasons}")
+    blocks = by_data(runs)
+    images = _fresh(out)
+    galleries, pairs = [], []
+    numbers = _numbers(blocks, protocols, draws, tell)
+    for number, block in enumerate(blocks.values()):
+        tell(f"pictures and comparisons of {block[0].data}")
+        galleries.append(gallery(block, protocols[0], wishes, images, number))
+        pairs += [pair(a, b, protocols[0], draws) for a, b in chosen_pairs(block, protocols[0])]
+    content = {
+        "protocols": [protocol_facts(protocol) for protocol in protocols],
+        "data": list(blocks),
+        "runs": [_run(run, *numbers[id(run)]) for block in blocks.values() for run in block],
+        "pairs": pairs,
+        "galleries": galleries,
+        "parts": list(PARTS),
+        "legend": {name: f"rgb{rgb}" for name, rgb in ERRORS.items()},
+    }
+    page = out / "index.html"
+    write_atomic(page, render(content, left_out).encode())
+    return Report(page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]])
+
+
+def render(content: dict[str, Any], left_out: Sequence[str]) -> str:
+    """The page: style, scripts and data inside, every text escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        content=content,
+        embedded=embedded(content),
+        style=(HERE / "report.css").read_text(),
+        script="\n".join((HERE / name).read_text() for name in SCRIPTS),
+        left_out=left_out,
+        audit=findings(),
+        package=package,
+    )
+
+
+def embedded(content: dict[str, Any]) -> str:
+    """JSON that may stand inside a script element: nothing in it can end the element or begin another."""
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _fresh(out: Path) -> Path:
+    """OUT/images without the pictures of an earlier report; other files stay."""
+    images = out / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for path in images.iterdir():
+        if _OURS.fullmatch(path.name):
+            path.unlink()
+    return images
+
+
+def _numbers(
+    blocks: dict[str, list[LoadedRun]], protocols: Sequence[Protocol], draws: int, tell: Callable[[str], None]
+) -> dict[int, tuple[Cells, dict[str, Any]]]:
+    """By id of the run: its cells, ranked among its block, and its error split."""
+    found = {}
+    for block in blocks.values():
+        scored = []
+        for run in block:
+            tell(f"scores of {run.label} on {run.data}")
+            scored.append((run, cells(run, protocols, draws)))
+        rank(scored)
+        found.update({id(run): (numbers, splits(run, protocols)) for run, numbers in scored})
+    return found
+
+
+def _run(run: LoadedRun, numbers: Cells, split: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "label": run.label,
+        "data": run.data,
+        "key": run.key,
+        "seed": run.record["spec"]["seed"],
+        "setting": facts.setting(run),
+        "state": facts.state(run),
+        "ranked": run.ranked,
+        "seconds": facts.seconds(run),
+        "facts": facts.provenance(run),
+        "cells": numbers,
+        "split": split,
+        "spread": spread(numbers),
+    }

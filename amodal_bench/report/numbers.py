@@ -1,0 +1,96 @@
+"""The numbers of the page: every run under every protocol and bucket, printed here so that the page only switches."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from amodal_bench.figures.runs import LoadedRun
+from amodal_bench.figures.style import METRICS, metric_names
+from amodal_bench.protocol import Protocol
+from amodal_bench.scoring import metrics
+from amodal_bench.shares import error_split
+
+PARTS = ("found", "visible_missed", "hidden_missed", "spill")
+Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)
+Cells = dict[str, dict[str, dict[str, Cell]]]  # protocol -> subset -> metric
+RANK = 5
+
+
+def printed(value: float, digits: int = 2) -> str:
+    """A number as the page shows it; empty where it is undefined."""
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def chance(p: float) -> str:
+    """A p-value as the page shows it."""
+    return "" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def protocol_facts(protocol: Protocol) -> dict[str, Any]:
+    """What the page says of a protocol: `subsets` are the names of the cells, with what a reader sees."""
+    parts = [{"name": "all", "text": "all rates"}]
+    parts += [{"name": f"range {r}", "text": f"rate in {r}"} for r in protocol.subsets]
+    buckets = [{"name": f"bucket {r}", "text": f"rate in {r}", "low": r.low, "high": r.high} for r in protocol.buckets]
+    return {
+        "id": protocol.id,
+        "title": protocol.title,
+        "source": protocol.source,
+        "evidence": " ".join(protocol.evidence.split()),
+        "metrics": metric_names(protocol),
+        "subsets": [*parts, *buckets],
+    }
+
+
+def cells(run: LoadedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
+    """Every number of a run, from one pass of the bootstrap."""
+    found: Cells = {protocol.id: {} for protocol in protocols}
+    for row in metrics(run.frame, protocols, draws=draws).to_dict("records"):
+        subset = f"{row['subset']} {row['rates']}".strip()
+        numbers = [printed(row[name]) for name in ("value", "low", "high")]
+        cell: Cell = [*numbers, int(row["n"]), int(row["n_undefined"]), 0]
+        found[row["protocol"]].setdefault(subset, {})[row["metric"]] = cell
+    return found
+
+
+def rank(block: Sequence[tuple[LoadedRun, Cells]]) -> None:
+    """Mark best and second of each number at its printed digits, among whole runs without errors on the same data."""
+    ranked = [numbers for run, numbers in block if run.ranked]
+    if len(ranked) < 2:
+        return
+    for protocol, subsets in ranked[0].items():
+        for subset, names in subsets.items():
+            for name in names:
+                _rank_one([numbers[protocol][subset][name] for numbers in ranked])
+
+
+def _rank_one(column: Sequence[Cell]) -> None:
+    values = sorted({float(cell[0]) for cell in column if cell[0]}, reverse=True)
+    for place, value in enumerate(values[:2] if len(values) > 1 else []):
+        for cell in column:
+            if cell[0] and float(cell[0]) == value:
+                cell[RANK] = place + 1
+
+
+def spread(numbers: Cells) -> dict[str, str]:
+    """metric -> how many points lie between the protocols' values of one run; empty where one or none has it."""
+    found = {}
+    for metric in METRICS:
+        values = [float(cell[0]) for subsets in numbers.values() if (cell := subsets["all"].get(metric)) and cell[0]]
+        found[metric] = printed(max(values) - min(values)) if len(values) > 1 else ""
+    return found
+
+
+def splits(run: LoadedRun, protocols: Sequence[Protocol]) -> dict[str, dict[str, list[str]]]:
+    """protocol -> subset -> `PARTS` in percent, of the protocols with a full score."""
+    found = {}
+    for protocol in protocols:
+        table = error_split(run.frame, protocol)
+        names = ["all" if name == "all" else f"bucket {name}" for name in table["subset"]]
+        shares: pd.DataFrame = 100 * table[list(PARTS)]
+        found[protocol.id] = {
+            name: [printed(float(value), 1) for value in row]
+            for name, row in zip(names, shares.to_numpy(), strict=True)
+        }
+    return found

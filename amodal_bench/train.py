@@ -1,0 +1,204 @@
+"""Train a method on a dataset: resolve and refuse first, then hand both to the method's own `train`."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from amodal_bench import provenance
+from amodal_bench.cache import write_atomic
+from amodal_bench.errors import Refused
+from amodal_bench.locate import DataFlags, weights_root
+from amodal_bench.plugin import AnyDataset, Monitor, Settings, TrainingRun
+from amodal_bench.presets import Preset, build, find_preset, merged
+from amodal_bench.registry import Registry
+from amodal_bench.run import open_dataset
+from amodal_bench.spec import resolved
+
+FOLDER = Path(__file__).parent / "configs" / "train"
+MODEL, RECORD = "model.safetensors", "train.json"
+
+
+class TrainFile(Settings):
+    """configs/train/NAME.yaml: what training adds to the preset NAME, and `options` of the dataset it is meant for."""
+
+    title: str = ""
+    training: dict[str, Any] = {}
+    dataset: str | None = None
+    options: dict[str, Any] = {}
+
+
+class TrainRequest(Settings):
+    """What a user asked for, as train.json keeps it."""
+
+    method: str
+    dataset: str
+    split: str | None = None
+    val_split: str | None = None
+    seed: int = 42
+    params: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    data_root: Path | None = None
+    root: Path | None = None
+    image_root: Path | None = None
+    weights: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """A request whose names, parameters and files have been found."""
+
+    request: TrainRequest
+    preset: Preset
+    config: Settings
+    train: AnyDataset
+    val: AnyDataset
+    metadata: dict[str, str]
+    out: Path
+    device: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether the weights are there."""
+        return (self.out / MODEL).is_file()
+
+
+def read_train_file(name: str) -> TrainFile:
+    """configs/train/NAME.yaml, empty where there is none; raises `Refused` naming it."""
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        return TrainFile()
+    try:
+        return TrainFile.model_validate(yaml.safe_load(path.read_text()) or {})
+    except (ValidationError, yaml.YAMLError) as error:
+        raise Refused(f"{path}: not a training file: {error}") from None
+
+
+def prepare(request: TrainRequest) -> TrainJob:
+    """Resolve a request; raises `Refused` before anything is written."""
+    registry = Registry(request.plugins)
+    preset = find_preset(request.method, registry, request.params)
+    cls = preset.plugin.cls
+    if cls.Training is None:
+        raise Refused(f"method {preset.name!r} has nothing to train: use it as it is with amodal-bench bench")
+    if preset.weights_of:
+        raise Refused(f"{preset.name!r} takes the weights of {preset.weights_of!r}: train that")
+    if preset.trained_on not in (None, request.dataset):
+        raise Refused(
+            f"{preset.name!r} is the preset of weights from {preset.trained_on!r}: train it with --dataset "
+            f"{preset.trained_on}, or another preset on {request.dataset!r}"
+        )
+    file = read_train_file(preset.name)
+    config = build(cls.Training, merged(file.training, request.training), f"the training of {preset.name!r}")
+    options = merged(file.options, request.options) if file.dataset == request.dataset else request.options
+    flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
+    splits = registry.dataset(request.dataset).cls.card.splits
+    train_split = request.split or ("train" if "train" in splits else None)
+    if train_split is None:
+        raise Refused(f"{request.dataset!r} has no split 'train': name one with --split ({', '.join(splits)})")
+    train, _, _ = open_dataset(request.dataset, registry, train_split, options, flags)
+    if not len(train):
+        raise Refused(f"{train.card.title} {train.split} has no instance to train on: {train.funnel.as_dict()}")
+    val_split = request.val_split or ("val" if "val" in splits else train.card.default_split)
+    val, _, _ = open_dataset(request.dataset, registry, val_split, options, flags)
+    out = weights_root(request.weights) / preset.name / request.dataset
+    device = provenance.choose_device(request.device, cls.card.needs)
+    metadata = _metadata(request, preset, config, train)
+    return TrainJob(request, preset, config, train, val, metadata, out, device)
+
+
+def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
+    """Train, or go on where the same training was cut off; leaves model.safetensors and train.json in `job.out`."""
+    first = os.environ.get("RANK", "0") == "0"
+    if first and fresh and job.out.exists():
+        shutil.rmtree(job.out)
+    check_same(job)
+    if job.complete:
+        return
+    job.out.mkdir(parents=True, exist_ok=True)
+    record = _record(job.out) or _new_record(job)
+    if first:
+        _write(job.out, record)
+    started = datetime.now(UTC)
+    run = TrainingRun(
+        config=job.config,
+        out=job.out,
+        seed=job.request.seed,
+        device=job.device,
+        metadata=job.metadata,
+        monitor=monitor,
+    )
+    try:
+        job.preset.make().train(job.train, job.val, run)
+    finally:
+        if first:
+            record["seconds"] += (datetime.now(UTC) - started).total_seconds()
+            record["status"] = "complete" if job.complete else "cut off"
+            _write(job.out, record)
+
+
+def check_same(job: TrainJob) -> None:
+    """Raise `Refused` where the folder holds what another training left."""
+    before = _record(job.out)
+    if before and before["config"] != job.metadata["config"]:
+        raise Refused(
+            f"{job.out} holds a training with other settings ({before['config']}, this is {job.metadata['config']}; "
+            f"see its {RECORD}): give --weights another folder, or --fresh to delete it"
+        )
+
+
+def _metadata(request: TrainRequest, preset: Preset, config: Settings, data: AnyDataset) -> dict[str, str]:
+    """What the header of the weights says; `config` is the digest of all of it."""
+    facts = {
+        "method": preset.plugin.name,
+        "revision": str(preset.plugin.cls.card.revision),
+        "preset": preset.name,
+        "params": json.dumps(resolved(preset.params), sort_keys=True),
+        "training": json.dumps(resolved(config), sort_keys=True),
+        "dataset": request.dataset,
+        "split": data.split,
+        "options": json.dumps(resolved(data.options), sort_keys=True),
+        "fingerprint": data.fingerprint(),
+        "instances": str(len(data)),
+        "seed": str(request.seed),
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return {**facts, "config": digest}
+
+
+def _record(out: Path) -> dict[str, Any] | None:
+    path = out / RECORD
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+def _new_record(job: TrainJob) -> dict[str, Any]:
+    return {
+        "status": "running",
+        "config": job.metadata["config"],
+        "metadata": job.metadata,
+        "request": job.request.model_dump(mode="json"),
+        "argv": provenance.command_line(),
+        "git": provenance.git_state(),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(job.device),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": 0.0,
+    }
+
+
+def _write(out: Path, record: dict[str, Any]) -> None:
+    write_atomic(out / RECORD, json.dumps(record, indent=1).encode())
