@@ -1,0 +1,131 @@
+"""conddiff: CondDiff-AMO, a conditional diffusion model on masks. Importing this needs no torch; `load` does."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amodal_bench.errors import Refused, WeightsNotFound
+from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
+from amodal_bench.spec import resolved
+from amodal_bench.types import AmodalQuery, Mask
+
+from .crop import cut_image, cut_visible, paste, window
+from .params import CondDiffParams, Training
+
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["CondDiff", "CondDiffParams", "Training"]
+
+
+class CondDiff(Method[CondDiffParams]):
+    """Denoise an amodal mask from noise, given the image and the visible mask."""
+
+    card = MethodCard(
+        title="CondDiff-AMO",
+        paper="CondDiff-AMO: conditional diffusion for amodal segmentation (2026)",
+        licence="Apache-2.0 (this implementation)",
+        needs=("torch", "timm", "safetensors", "accelerate"),
+        extra="conddiff",
+        trained=True,
+        weights="trained by `amodal-bench train`; conddiff-nano ships with the package",
+        batch_size=16,
+    )
+    Params = CondDiffParams
+    Training = Training
+
+    def __init__(self, params: CondDiffParams) -> None:
+        super().__init__(params)
+        self._network: Network | None = None
+        self._device = "cpu"
+
+    def check_weights(self, metadata: Mapping[str, str]) -> None:
+        """Refuse weights that were trained for another network or another noise."""
+        if "params" not in metadata:
+            return
+        stored, wanted = json.loads(metadata["params"]), resolved(self.params)
+        faults = [
+            f"  {name}: trained with {before!r}, asked for {now!r}"
+            for name in bound_names(stored, wanted)
+            if (before := _at(stored, name)) != (now := _at(wanted, name))
+        ]
+        if faults:
+            raise Refused("these weights were trained with other parameters:\n" + "\n".join(faults))
+
+    def load(self, runtime: Runtime) -> None:
+        """Build the network and read its weights."""
+        from . import weights
+        from .network import Network
+
+        if runtime.checkpoint is None:
+            raise WeightsNotFound("conddiff needs a checkpoint: amodal-bench train --method conddiff, or --checkpoint")
+        network = Network(self.params.model)
+        weights.load(network, runtime.checkpoint)
+        self.use(network, runtime.device)
+
+    def use(self, network: "Network", device: str) -> None:
+        """Predict with this network from now on."""
+        self._network, self._device = network.eval().to(device), device
+
+    @property
+    def network(self) -> "Network":
+        """The loaded network."""
+        if self._network is None:
+            raise RuntimeError("predict was called before load")
+        return self._network
+
+    def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
+        """Sample masks, `forward_batch` instances at a time."""
+        size = self.params.forward_batch
+        return [
+            mask
+            for start in range(0, len(queries), size)
+            for mask in self._predict(queries[start : start + size], list(seeds[start : start + size]))
+        ]
+
+    def _predict(self, queries: Sequence[AmodalQuery], seeds: list[int]) -> list[Mask]:
+        import torch
+
+        from .sampler import sample
+
+        params, size = self.params, self.params.model.size
+        by_area = params.crop.masks == "area"
+        places = [window(query.visible, params.crop) for query in queries]
+        pairs = list(zip(queries, places, strict=True))
+        images = np.stack([cut_image(query.image, place, size) for query, place in pairs])
+        visible = np.stack([cut_visible(query.visible, place, size, by_area) for query, place in pairs])
+        lacking = params.forward_batch - len(queries)
+        images = np.pad(images, ((0, lacking), (0, 0), (0, 0), (0, 0)))
+        visible = np.pad(visible, ((0, lacking), (0, 0), (0, 0)))
+        found = sample(
+            self.network,
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(visible)[:, None],
+            [*seeds, *[0] * lacking],
+            params,
+            self._device,
+        ).numpy()
+        masks = [paste(p, place, query.visible.shape) for p, (query, place) in zip(found, pairs, strict=False)]
+        if params.union_visible:
+            masks = [mask | query.visible for mask, query in zip(masks, queries, strict=True)]
+        return masks
+
+    def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
+        """Train a network and leave it in `run.out`."""
+        from .train import train as start
+
+        start(self.params, train, val, run)
+
+
+def bound_names(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the parameters that weights are bound to."""
+    model = sorted({*stored.get("model", {}), *wanted["model"]})
+    return [*(f"model.{name}" for name in model), "diffusion.noise_d", "diffusion.forward"]
+
+
+def _at(values: Mapping[str, Any], name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part, {})
+    return values

@@ -1,0 +1,39 @@
+"""Checkpoints of a training: the whole state after the last epoch, and numbered weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import weights
+from .network import Network
+
+_KEPT = 10
+
+
+class Checkpoints:
+    """`latest.pt` (network, average, optimiser, step) after every epoch, `epoch-NNNN.safetensors` every few."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder = folder
+        self._every = every
+        self._latest = folder / "latest.pt"
+
+    def write(self, epoch: int, state: dict[str, Any], network: Network, metadata: Mapping[str, str]) -> None:
+        """Keep the state after `epoch` whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self._latest.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self._latest)
+        if epoch % self._every == 0:
+            weights.save(network, self.folder / f"epoch-{epoch:04d}.safetensors", metadata, half=False)
+            for old in sorted(self.folder.glob("epoch-*.safetensors"))[:-_KEPT]:
+                old.unlink()
+
+    def read(self) -> dict[str, Any] | None:
+        """The state after the last whole epoch, None at the beginning."""
+        if not self._latest.is_file():
+            return None
+        state: dict[str, Any] = torch.load(self._latest, map_location="cpu", weights_only=True)
+        return state

@@ -1,0 +1,117 @@
+"""The window of the image that the network sees, into the network's frame and back. No torch here."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from amodal_bench.types import Image, Mask
+
+from .params import Crop
+
+Probability = NDArray[np.float32]  # (H, W) in [0, 1]
+
+
+class Window(NamedTuple):
+    """Rows [top, bottom) and columns [left, right) of an image; never empty."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """What cuts the window out of an array (H, W, ...)."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+
+def window(visible: Mask, crop: Crop, enlarge: float | None = None, shift: tuple[float, float] = (0, 0)) -> Window:
+    """The window around a visible mask; `enlarge` and `shift` (shares of its sides) are for augmentation."""
+    factor = crop.enlarge if enlarge is None else enlarge
+    if crop.mode == "none":
+        return Window(0, 0, *visible.shape)
+    if crop.mode == "box":
+        return _box(visible, factor, shift)
+    return _square(visible, factor, crop.least, shift)
+
+
+def recall(amodal: Mask, place: Window) -> float:
+    """|amodal inside the window| / |amodal|: no prediction can find more."""
+    return float(amodal[place.slices].sum() / amodal.sum())
+
+
+def extent(mask: Mask) -> tuple[int, int, int, int]:
+    """First row, first column, last row, last column of a mask that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]), int(columns[-1])
+
+
+def _box(visible: Mask, factor: float, shift: tuple[float, float]) -> Window:
+    """Centre and length in whole pixels, both ends included, cut at the image's edge."""
+    top, left, bottom, right = extent(visible)
+    spans = []
+    for first, last, side, move in (
+        (top, bottom, visible.shape[0], shift[0]),
+        (left, right, visible.shape[1], shift[1]),
+    ):
+        length = int((last - first) * factor)
+        start = (first + last) // 2 - length // 2 + round(move * length)
+        low = min(max(0, start), side - 1)
+        spans.append((low, max(low, min(side - 1, start + length)) + 1))
+    return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1])
+
+
+def _square(visible: Mask, factor: float, least: float, shift: tuple[float, float]) -> Window:
+    """As `Crop` says: moved into the image first, cut only where it is larger than the image."""
+    top, left, bottom, right = extent(visible)
+    side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), least * max(visible.shape))))
+    spans = []
+    for first, last, limit, move in (
+        (top, bottom, visible.shape[0], shift[0]),
+        (left, right, visible.shape[1], shift[1]),
+    ):
+        length = min(side, limit)
+        start = round((first + last + 1) / 2 + move * side - length / 2)
+        start = min(max(0, start), limit - length)
+        spans.append((start, start + length))
+    return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1])
+
+
+def cut_image(image: Image, place: Window, size: int) -> Image:
+    """The window as uint8 (size, size, 3), bilinear with a wider filter where it shrinks; aspect is not kept."""
+    part = Pillow.fromarray(np.ascontiguousarray(image[place.slices]))
+    return np.asarray(part.resize((size, size), Pillow.Resampling.BILINEAR))
+
+
+def cut_mask(mask: Mask, place: Window, size: int, by_area: bool) -> Mask:
+    """The window as bool (size, size), by nearest pixel or by majority of the area."""
+    part = Pillow.fromarray(np.ascontiguousarray(mask[place.slices]).view(np.uint8) * np.uint8(255))
+    how = Pillow.Resampling.BOX if by_area else Pillow.Resampling.NEAREST
+    return np.asarray(part.resize((size, size), how)) > 127
+
+
+def cut_visible(mask: Mask, place: Window, size: int, by_area: bool) -> Mask:
+    """As `cut_mask`, but a mask that would vanish keeps one pixel: where its middle is."""
+    small = cut_mask(mask, place, size, by_area)
+    if not small.any():
+        rows, columns = np.nonzero(mask[place.slices])
+        middle = len(rows) // 2
+        height, width = place.shape
+        small[rows[middle] * size // height, columns[middle] * size // width] = True
+    return small
+
+
+def paste(probability: Probability, place: Window, shape: tuple[int, int]) -> Mask:
+    """Bring (size, size) back to the window, bilinear, and to a full frame of `shape`: above a half is foreground."""
+    height, width = place.shape
+    part = Pillow.fromarray(probability).resize((width, height), Pillow.Resampling.BILINEAR)
+    frame = np.zeros(shape, dtype=np.bool_)
+    frame[place.slices] = np.asarray(part) > 0.5
+    return frame

@@ -1,0 +1,164 @@
+"""The parameters of CondDiff-AMO. Defaults are the paper's; where it is silent, docs/conddiff.md says why."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from amodal_bench.plugin import Settings
+
+
+class Model(Settings):
+    """The network: what has to be equal for a checkpoint to fit.
+
+    `depths` to `mlp_ratios` replace those of the timm model `backbone` (None: its own). `size` is the side of
+    the square that the network sees, a multiple of 32; `width` the channels of the denoising network. The visible
+    mask joins the image by a 1x1 projection to three channels (`project`, for pretrained backbones) or as a fourth
+    one (`channel`), or not at all (`use_vm` false).
+    """
+
+    backbone: str = "pvt_v2_b4"
+    depths: tuple[int, int, int, int] | None = None
+    dims: tuple[int, int, int, int] | None = None
+    heads: tuple[int, int, int, int] | None = None
+    mlp_ratios: tuple[int, int, int, int] | None = None
+    size: int = Field(default=256, ge=32, multiple_of=32)
+    width: int = Field(default=256, ge=16, multiple_of=16)
+    use_vm: bool = True
+    vm_input: Literal["project", "channel"] = "project"
+    zoe: bool = True
+    token: bool = True
+    ocr: bool = True
+    ocr_width: int = Field(default=256, ge=8)
+    ocr_dilations: tuple[int, int, int, int] = (1, 3, 6, 12)
+    ocr_residual: bool = True
+    fusion: Literal["afg", "linear"] = "afg"
+    afg_kernel: Literal[1, 3] = 3
+
+
+class Diffusion(Settings):
+    """The forward process of training and the reverse one of sampling.
+
+    `noise_d` shifts the log-SNR by 2 ln(noise_d / size). `forward` is what Gaussian noise is added to: the
+    unilateral state transition, the amodal mask, or the visible mask.
+    """
+
+    noise_d: float = Field(default=46.5, gt=0)
+    forward: Literal["ust", "gaussian_gt", "gaussian_visible"] = "ust"
+    ust_schedule: Literal["linear", "segrefiner", "tied"] = "linear"
+    ust_start: float = Field(default=0.8, ge=0, le=1)
+    ust_stop: float = Field(default=0.0, ge=0, le=1)
+    sampler: Literal["posterior", "ust_renoise"] = "posterior"
+    steps: int = Field(default=10, ge=1, le=1000)
+
+
+class Vgpe(Settings):
+    """The visible-guided progressive ensemble (Eq. 11-12).
+
+    `vote` decides the pixels that half of the steps call foreground: `ge` yes (Eq. 12), `gt` no. `scale` maps
+    the mean prediction to [0, 1]: `affine` pixel by pixel, `minmax` by the extremes of the instance.
+    """
+
+    constrain: bool = True
+    ensemble: bool = True
+    vote: Literal["ge", "gt"] = "ge"
+    scale: Literal["affine", "minmax"] = "affine"
+
+
+class Crop(Settings):
+    """What part of the image the network sees.
+
+    `box`: the visible mask's box, `enlarge` times as long and wide, cut at the image's edge. `square`: a square
+    of `enlarge` times the box's longer side but at least `least` of the image's longer side, moved into the image
+    and cut where it is larger. `none`: the whole image. All are resized to the network's size, `masks` by
+    nearest pixel or by area.
+    """
+
+    mode: Literal["box", "square", "none"] = "box"
+    enlarge: float = Field(default=2.0, ge=1.0)
+    least: float = Field(default=0.0, ge=0.0, le=1.0)
+    masks: Literal["nearest", "area"] = "nearest"
+
+
+class CondDiffParams(Settings):
+    """All that can change a prediction but the weights.
+
+    `forward_batch` is how many instances the network always sees at once (short batches are padded), so that
+    an instance's mask does not depend on its companions.
+    """
+
+    model: Model = Model()
+    diffusion: Diffusion = Diffusion()
+    vgpe: Vgpe = Vgpe()
+    crop: Crop = Crop()
+    union_visible: bool = False
+    forward_batch: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _ust_falls(self) -> Self:
+        if self.diffusion.ust_stop > self.diffusion.ust_start:
+            raise ValueError("diffusion.ust_stop is above ust_start: amodal pixels can not come back")
+        return self
+
+
+class Augment(Settings):
+    """Chance in training. Probabilities in [0, 1], strengths as half-widths around no change.
+
+    `enlarge` draws the crop's factor from a range; `shift` moves its centre by up to that share of its side;
+    `vm_morph` dilates or erodes the visible mask (for test masks that are predictions). `crop: none` trains on whole
+    images, whatever crop is used to predict.
+    """
+
+    crop: Literal["as_predicted", "none"] = "as_predicted"
+    flip: float = Field(default=0.5, ge=0, le=1)
+    colour: float = Field(default=0.2, ge=0, lt=1)
+    enlarge: tuple[float, float] | None = None
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    vm_morph: float = Field(default=0.0, ge=0, le=1)
+
+
+class Loss(Settings):
+    """Eq. 10. `legacy_bce` leaves the cross-entropy unweighted, as public code of this loss does.
+
+    `visible` scales the weight of visible pixels, whose answer is given (1: as in the paper).
+    """
+
+    kernel: int = Field(default=31, ge=1)
+    boundary: float = Field(default=5.0, ge=0)
+    visible: float = Field(default=1.0, ge=0)
+    legacy_bce: bool = False
+
+
+class Training(Settings):
+    """What training adds to the parameters. The defaults are the paper's values; `batch` is the total of all processes.
+
+    `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.
+    `schedule`: `epoch` lowers the rate once an epoch as the paper does, `step` every step, after `warmup` steps.
+    `ema` averages the weights over about 1 / (1 - ema) steps; 0 ships the last ones. `val_limit` instances are
+    predicted after every `val_every` epochs and at the end, with `val_steps` sampling steps.
+    """
+
+    epochs: int = Field(default=40, ge=1)
+    batch: int = Field(default=16, ge=1)
+    rate: float = Field(default=1e-4, gt=0)
+    last_rate: float = Field(default=1e-6, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    schedule: Literal["epoch", "step"] = "epoch"
+    warmup: int = Field(default=0, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    backbone_weights: str | None = None
+    precision: Literal["no", "fp16", "bf16"] = "no"
+    channels_last: bool = False
+    workers: int = Field(default=0, ge=0)
+    epoch_size: int | None = Field(default=None, ge=1)
+    keep_every: int = Field(default=5, ge=1)
+    val_every: int = Field(default=1, ge=1)
+    val_limit: int = Field(default=200, ge=0)
+    val_steps: int | None = Field(default=None, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    trackers: tuple[str, ...] = ()
+    half: bool = False
+    augment: Augment = Augment()
+    loss: Loss = Loss()

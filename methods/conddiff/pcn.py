@@ -1,0 +1,150 @@
+"""The progressive conditioning network: a PVTv2 that also sees x_t (ZOE) and the time (a token in every stage).
+
+The timm model is an untouched child, so its weights keep their names under `backbone.`; attention and MLP are
+called part by part here because timm's own take no token beside the H * W patches.
+"""
+
+import math
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .params import Model
+
+
+class TimeMlp(nn.Module):
+    """Sinusoid of the log-SNR, then Linear(d, 4d), SiLU, Linear(4d, d)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.net = nn.Sequential(nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, snr: Tensor) -> Tensor:
+        """(B,) to (B, d)."""
+        return self.net(sinusoid(snr, self.dim))
+
+
+def sinusoid(value: Tensor, dim: int) -> Tensor:
+    """Cosines, then sines, of `value` (B,) at dim // 2 frequencies from 1 down to 1 / 10000."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=value.device, dtype=value.dtype) / half)
+    angles = value[:, None] * frequencies
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, dim % 2))
+
+
+class Pcn(nn.Module):
+    """Features of strides 4, 8, 16 and 32 of (image, visible mask, x_t, time)."""
+
+    def __init__(self, params: Model, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.channel = params.use_vm and params.vm_input == "channel"
+        channels = 4 if self.channel else 3
+        self.backbone = timm.create_model(
+            params.backbone, in_chans=channels, num_classes=0, drop_path_rate=drop_path, **_changes(params)
+        )
+        dims = [info["num_chs"] for info in self.backbone.feature_info]
+        self.dims: list[int] = dims
+        self.input_proj = _identity_projection() if params.use_vm and not self.channel else None
+        self.zoe = _zero_overlapping_embedding(dims[0]) if params.zoe else None
+        self.time = nn.ModuleList(TimeMlp(dim) for dim in dims) if params.token else None
+
+    def stem(self, image: Tensor, visible: Tensor) -> Tensor:
+        """Patch projection (B, d, S/4, S/4) of what does not change from step to step: compute it once."""
+        both = torch.cat([image, visible], dim=1)
+        if self.channel:
+            image = both
+        elif self.input_proj is not None:
+            image = self.input_proj(both)
+        return self.backbone.patch_embed.proj(image)
+
+    def tokens(self, snr: Tensor) -> list[Tensor | None]:
+        """One token (B or 1, 1, d) a stage for log-SNRs (B,) or (1,)."""
+        if self.time is None:
+            return [None] * len(self.dims)
+        return [net(snr)[:, None] for net in self.time]
+
+    def forward(self, stem: Tensor, x: Tensor, tokens: list[Tensor | None]) -> list[Tensor]:
+        """Features (B, d_i, S / 2^(i+2), ...) of the stem's output and x_t (B, 1, S, S)."""
+        if self.zoe is not None:
+            stem = stem + self.zoe(x)
+        patches = self.backbone.patch_embed.norm(stem.permute(0, 2, 3, 1))
+        features: list[Tensor] = []
+        for stage, token in zip(self.backbone.stages, tokens, strict=True):
+            if stage.downsample is not None:
+                patches = stage.downsample(features[-1])
+            features.append(run_stage(stage, patches, token))
+        return features
+
+
+def run_stage(stage: Any, patches: Tensor, token: Tensor | None) -> Tensor:
+    """Blocks and norm of a timm stage on patches (B, H, W, d) and a token that is dropped at its end."""
+    batch, height, width, _ = patches.shape
+    x = patches.reshape(batch, height * width, -1)
+    token = token if token is None else token.expand(batch, -1, -1)
+    for block in stage.blocks:
+        x, token = run_block(block, x, token, (height, width))
+    x = stage.norm(x)
+    return x.reshape(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
+
+
+def run_block(block: Any, x: Tensor, token: Tensor | None, shape: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+    """A transformer block on two streams: patches (B, N, d), and the token (B, 1, d) or None."""
+    if token is None:
+        return block(x, shape), None
+    attended, told = attend(block.attn, block.norm1(x), block.norm1(token), shape)
+    x, token = x + block.drop_path1(attended), token + block.drop_path1(told)
+    mlp = block.mlp
+    x = x + block.drop_path2(mlp(block.norm2(x), shape))
+    # The token has no place in the frame: it skips the depthwise convolution.
+    token = token + block.drop_path2(mlp.fc2(mlp.act(mlp.fc1(block.norm2(token)))))
+    return x, token
+
+
+def attend(attn: Any, x: Tensor, token: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Spatial-reduction attention in which the token is a key in front of the reduced patches, and a query."""
+    batch, _, dim = x.shape
+    reduced = x
+    if attn.sr is not None:
+        reduced = attn.sr(x.permute(0, 2, 1).reshape(batch, dim, *shape)).reshape(batch, dim, -1).permute(0, 2, 1)
+    keys = torch.cat([token, reduced], dim=1)
+    if attn.norm is not None:
+        keys = attn.norm(keys)
+    k, v = attn.kv(keys).reshape(batch, -1, 2, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def answer(stream: Tensor) -> Tensor:
+        q = attn.q(stream).reshape(batch, -1, attn.num_heads, attn.head_dim).permute(0, 2, 1, 3)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return attn.proj(mixed.transpose(1, 2).reshape(batch, -1, dim))
+
+    return answer(x), answer(token)
+
+
+def _changes(params: Model) -> dict[str, Any]:
+    given = {
+        "depths": params.depths,
+        "embed_dims": params.dims,
+        "num_heads": params.heads,
+        "mlp_ratios": params.mlp_ratios,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _identity_projection() -> nn.Conv2d:
+    """1x1 convolution of RGB + visible mask to three channels that begins as RGB, so pretrained weights see images."""
+    projection = nn.Conv2d(4, 3, 1)
+    with torch.no_grad():
+        projection.weight.zero_()
+        projection.weight[:, :3, 0, 0] = torch.eye(3)
+        projection.bias.zero_()
+    return projection
+
+
+def _zero_overlapping_embedding(dim: int) -> nn.Conv2d:
+    embedding = nn.Conv2d(1, dim, 7, stride=4, padding=3)
+    nn.init.zeros_(embedding.weight)
+    nn.init.zeros_(embedding.bias)
+    return embedding

@@ -1,0 +1,94 @@
+"""Weights from elsewhere for the conditioning network: timm's, official PVTv2, CamoDiffusion's layout."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from amodal_bench.errors import Refused
+
+from . import weights
+from .params import Model
+from .pcn import Pcn
+
+State = dict[str, Tensor]
+
+# Official name -> name in the conditioning network; applied in this order.
+_RENAMED = (
+    (r"^patch_embed1\.mask_proj\.", "zoe."),
+    (r"^time_embed\.(\d)\.", r"time.\1.net."),
+    (r"^patch_embed1\.", "backbone.patch_embed."),
+    (r"^patch_embed([234])\.", lambda m: f"backbone.stages.{int(m[1]) - 1}.downsample."),
+    (r"^block(\d)\.", lambda m: f"backbone.stages.{int(m[1]) - 1}.blocks."),
+    (r"^norm(\d)\.", lambda m: f"backbone.stages.{int(m[1]) - 1}.norm."),
+    (r"\.dwconv\.dwconv\.", ".dwconv."),
+    (r"^(patch_embed|stages)\.", r"backbone.\1."),
+)
+_PREFIXES = ("module.", "model.", "backbone.", "pcn.")
+_ADDED = ("zoe.", "time.", "input_proj.")  # may be missing: they begin as they are
+
+
+def load_backbone(pcn: Pcn, params: Model, source: str) -> None:
+    """Fill the network from a file, or (`auto`) from timm's cache or hub; raises `Refused` naming what does not fit."""
+    state = _from_timm(params.backbone) if source == "auto" else convert(read(Path(source)))
+    own = pcn.state_dict()
+    state = {name: value for name, value in state.items() if name in own or not name.startswith(_ADDED)}
+    entry = "backbone.patch_embed.proj.weight"
+    lacking = own[entry].shape[1] - state[entry].shape[1] if entry in state else 0
+    if lacking > 0:  # the visible mask's channel begins unseen
+        state[entry] = F.pad(state[entry], (0, 0, 0, 0, 0, lacking))
+    kept = {name: value for name, value in own.items() if name.startswith(_ADDED)}
+    weights.fit(pcn, {**kept, **state}, source)
+
+
+def read(path: Path) -> State:
+    """Tensors of a .safetensors file or of a torch checkpoint, which is never unpickled beyond plain data."""
+    if not path.is_file():
+        raise Refused(f"train.backbone_weights {path}: no such file (a file, 'auto', or leave it out)")
+    try:
+        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise Refused(f"{path}: not a checkpoint of tensors: {str(error).splitlines()[0]}") from None
+    for inside in ("model", "state_dict"):
+        if isinstance(loaded.get(inside), Mapping):
+            loaded = loaded[inside]
+    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def convert(state: State) -> State:
+    """Names of timm's, the official or CamoDiffusion's layout as those of `Pcn`; heads are left out."""
+    found: State = {}
+    for name, value in state.items():
+        new = name
+        for prefix in _PREFIXES:
+            new = new.removeprefix(prefix)
+        if new.startswith(("head.", "decode_head.", "dn.")):
+            continue
+        for pattern, replacement in _RENAMED:
+            new = re.sub(pattern, replacement, new)
+        found[new] = value
+    return found
+
+
+def _torch_load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return loaded
+
+
+def _from_timm(name: str) -> State:
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise Refused(
+            f"weights of {name} are neither in the cache nor to be had from the hub ({type(error).__name__}): "
+            "give their file with train.backbone_weights=FILE"
+        ) from error
+    return {f"backbone.{key}": value for key, value in model.state_dict().items()}

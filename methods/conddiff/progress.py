@@ -1,0 +1,37 @@
+"""train_log.csv: one row every few steps and one a validated epoch; a resumed training cuts off what it repeats."""
+
+import csv
+from pathlib import Path
+
+COLUMNS = ("step", "epoch", "seconds", "loss", "rate", "val_full", "val_inv", "val_n")
+
+
+class Log:
+    """Rows are added at once, so that a killed training has told all it knew."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        rows = [row for row in read(path) if int(row["step"]) <= step]
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def add(self, **values: float | int | str) -> None:
+        """One row; columns that are not named stay empty."""
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, COLUMNS).writerow(values)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a log, none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

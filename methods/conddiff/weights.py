@@ -1,0 +1,60 @@
+"""Weights on disk: safetensors with metadata, and errors that name what does not fit."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from amodal_bench.cache import write_atomic
+from amodal_bench.errors import Refused
+
+_SHOWN = 5
+
+
+def save(network: nn.Module, path: Path, metadata: Mapping[str, str], half: bool) -> None:
+    """Write the state of a network whole or not at all; `half` stores floats as fp16."""
+    state = {
+        name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    write_atomic(path, canonical(to_bytes(state, dict(metadata))))
+
+
+def canonical(data: bytes) -> bytes:
+    """The same safetensors file with its header's keys in order: the library leaves that of the metadata to chance."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+def load(network: nn.Module, path: Path) -> None:
+    """Read a file into a network (fp16 becomes fp32); raises `Refused` naming the first tensors that do not fit."""
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise Refused(f"{path}: not a whole safetensors file: {error}") from None
+    fit(network, state, str(path))
+
+
+def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Put tensors into a network; raises `Refused` naming the first missing, unknown and misshapen ones."""
+    own = network.state_dict()
+    faults = [
+        *(f"missing {name} {tuple(own[name].shape)}" for name in own if name not in state),
+        *(f"unknown {name} {tuple(state[name].shape)}" for name in state if name not in own),
+        *(
+            f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ),
+    ]
+    if faults:
+        more = f"\n  ... and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        listed = "\n  ".join(faults[:_SHOWN])
+        raise Refused(f"{origin} does not fit this network ({len(faults)} tensors differ):\n  {listed}{more}")
+    network.load_state_dict({name: value.to(own[name].dtype) for name, value in state.items()})

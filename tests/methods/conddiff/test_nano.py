@@ -1,0 +1,66 @@
+"""The shipped weights: what they say of themselves, and that they give about the numbers of docs/conddiff-nano.md."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import amodal_bench as ab
+from amodal_bench import presets, run
+from amodal_bench.locate import read_metadata
+from amodal_bench.registry import Registry
+
+ROOT = Path(__file__).parents[3]
+FILE = ROOT / "methods" / "conddiff" / "weights" / "conddiff-nano.safetensors"
+
+
+def test_the_file_is_small_and_says_where_it_comes_from() -> None:
+    assert FILE.stat().st_size < 8e6
+    facts = read_metadata(FILE)
+    assert (facts["method"], facts["dataset"], facts["split"], facts["seed"]) == (
+        "conddiff",
+        "synthetic",
+        "train",
+        "42",
+    )
+    assert {"params", "training", "fingerprint", "config", "epochs", "steps"} <= facts.keys()
+    training = json.loads(facts["training"])
+    assert int(facts["steps"]) == int(facts["epochs"]) * -(-training["epoch_size"] // training["batch"])
+
+
+def test_the_training_file_in_the_repository_is_the_one_that_was_used() -> None:
+    from amodal_bench.train import read_train_file
+
+    used = json.loads(read_metadata(FILE)["training"])
+    preset = presets.find_preset("conddiff-nano", Registry())
+    settings = preset.plugin.cls.Training
+    assert settings is not None
+    now = presets.build(settings, read_train_file("conddiff-nano").training, "nano").model_dump(mode="json")
+    assert now == used
+
+
+def test_the_shipped_weights_complete_shapes(tmp_path: Path) -> None:
+    """32 test scenes at 128 pixels: far above the visible mask and the convex hull."""
+    pytest.importorskip("timm")
+    found = {}
+    for name in ("conddiff-nano", "convex_hull"):
+        request = run.Request(
+            method=name, dataset="synthetic", options={"resolution": 128}, limit=32, results=tmp_path, device="cpu"
+        )
+        job = run.prepare(request)
+        run.bench(job)
+        assert job.checkpoint is None or job.checkpoint.setting("synthetic") == "supervised"
+        frame = ab.open_run(job.folder.path).frame()
+        found[name] = (100 * frame["iou_full"].mean(), 100 * frame["iou_inv"].mean())
+    full, inv = found["conddiff-nano"]
+    assert full > 72
+    assert inv > 45
+    assert full > found["convex_hull"][0] + 6
+    assert inv > found["convex_hull"][1] + 8
+
+
+def test_the_page_names_the_weights_that_ship() -> None:
+    page = (ROOT / "docs" / "conddiff-nano.md").read_text()
+    assert read_metadata(FILE)["config"] in page
+    assert re.search(r"torchrun --nproc-per-node 2 -m amodal_bench train --method conddiff-nano", page)

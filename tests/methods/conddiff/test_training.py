@@ -1,0 +1,246 @@
+"""Training: it learns, it resumes to the bit, it stops when the loss is no number."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from amodal_bench.counts import venn  # noqa: E402
+from amodal_bench.errors import BadRecord, Refused, TrainingStopped  # noqa: E402
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, Training  # noqa: E402
+from amodal_bench.methods.conddiff.feed import Triples, batches, epoch_batches  # noqa: E402
+from amodal_bench.methods.conddiff.params import Augment  # noqa: E402
+from amodal_bench.methods.conddiff.progress import read  # noqa: E402
+from amodal_bench.methods.conddiff.schedule import rate_at, step_seed  # noqa: E402
+from amodal_bench.methods.conddiff.train import train  # noqa: E402
+from amodal_bench.plugin import Runtime, TrainingRun  # noqa: E402
+from amodal_bench.types import AmodalSample  # noqa: E402
+from amodal_bench.validate import mean_scores  # noqa: E402
+
+Start = Callable[..., TrainingRun]
+
+
+def test_four_ellipses_are_learned_by_heart(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
+    """The small recipe: 120 steps on four instances, then sampled with all ten steps and VGPE."""
+    data = ellipses()
+    run = start(
+        epochs=12, rate=2e-3, last_rate=2e-3, batch=4, augment={"flip": 0, "colour": 0},
+        epoch_size=None, keep_every=100, val_every=100, log_every=4, val_limit=4, val_steps=1,
+    )  # fmt: skip
+    # An epoch of four instances is one step: ten times the same four make the recipe's 120 steps in 12 epochs.
+    tenfold: Any = Tenfold(data)
+    train(tiny, tenfold, data, run)
+    log = [float(row["loss"]) for row in read(run.out / "train_log.csv") if row["loss"]]
+    assert run.monitor.lines[0].startswith("crop_recall 1.0000 on 4 of Ellipses")  # type: ignore[attr-defined]
+    assert log[0] > 1.2
+    assert log[-1] < 0.8
+    method = CondDiff(tiny)
+    method.load(Runtime(checkpoint=run.out / "model.safetensors"))
+    samples = list(data)
+    masks = method.predict([sample.query for sample in samples], [1, 2, 3, 4])
+    counts = np.stack([venn(m, s.amodal, s.visible) for m, s in zip(masks, samples, strict=True)])
+    full, inv = mean_scores(counts)
+    assert full > 85
+    assert inv > 75
+
+
+class Tenfold:
+    """A dataset ten times over."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self.card, self.split = data.card, data.split
+
+    def __len__(self) -> int:
+        return 10 * len(self._data)
+
+    def __getitem__(self, index: int) -> AmodalSample:
+        return self._data[index % len(self._data)]
+
+    def ids(self) -> list[str]:
+        return list(self._data.ids()) * 10
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_two_epochs_and_two_more_equal_four(tiny: CondDiffParams, ellipses: Any, start: Start, ema: float) -> None:
+    data = ellipses(8)
+    settings = {"epochs": 4, "ema": ema, "drop_path": 0.1, "dropout": 0.1, "warmup": 2, "schedule": "step"}
+    whole = start("whole", **settings)
+    train(tiny, data, data, whole)
+    parts = start("parts", **settings)
+    failing: Any = Failing(data, after=20)
+    with pytest.raises(Interrupted):
+        train(tiny, failing, data, parts)
+    assert not (parts.out / "model.safetensors").exists()
+    train(tiny, data, data, parts)
+    assert (parts.out / "model.safetensors").read_bytes() == (whole.out / "model.safetensors").read_bytes()
+    logs = [[row["loss"] for row in read(run.out / "train_log.csv")] for run in (whole, parts)]
+    assert logs[0] == logs[1]
+
+
+class Interrupted(Exception):
+    """What stands for a kill inside one process."""
+
+
+class Failing:
+    """A dataset that ends the process's work in the middle of the third epoch."""
+
+    def __init__(self, data: Any, after: int) -> None:
+        self._data, self._left = data, after
+        self.card, self.split = data.card, data.split
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def ids(self) -> Any:
+        return self._data.ids()
+
+    def __getitem__(self, index: int) -> AmodalSample:
+        self._left -= 1
+        if self._left < 0:
+            raise Interrupted
+        return self._data[index]
+
+
+def test_a_loss_that_is_no_number_stops_with_the_ids(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
+    """A rate far too high; the checkpoint of the last whole epoch stays."""
+    data = ellipses(4)
+    run = start(epochs=50, rate=1e30, last_rate=1e30, clip=1e30, keep_every=1)
+    with pytest.raises(
+        TrainingStopped, match=r"(?s)step \d+ of epoch \d+, on ellipses/train/\d/0, .*last good checkpoint"
+    ):
+        train(tiny, data, data, run)
+    state = torch.load(run.out / "checkpoints" / "latest.pt", weights_only=True)
+    assert state["step"] >= 1
+    assert not (run.out / "model.safetensors").exists()
+
+
+TRAIN = ["train", "--method", "conddiff", "--dataset", "squares", "--split", "test", "--val-split", "test"]
+SMALL = {
+    "model.backbone": "pvt_v2_b0", "model.depths": "[1,1,1,1]", "model.dims": "[16,32,40,64]", "model.size": 32,
+    "model.width": 16, "model.ocr": "false", "diffusion.steps": 2, "forward_batch": 8, "train.batch": 8,
+    "train.keep_every": 1, "train.log_every": 1, "train.val_limit": 6, "dataset.count": 24,
+}  # fmt: skip
+
+
+def command(plugins: Path, out: Path, epochs: int, *launch: str) -> list[str]:
+    """`amodal-bench train` of a network of a few thousand weights on the squares."""
+    settings = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    launch = launch or (sys.executable, "-P")
+    return [
+        *launch, "-m", "amodal_bench", *TRAIN, "--plugin", str(plugins / "squares.py"), "--weights", str(out),
+        "--set", f"train.epochs={epochs}", *settings,
+    ]  # fmt: skip
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it (torchrun gives its workers sessions of their own)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(found for child in children for found in family(int(child)))]
+
+
+def launched(arguments: list[str], kill_after: Path | None = None) -> int:
+    """Run to the end, or kill all its processes once a file exists."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while kill_after and child.poll() is None:
+        if kill_after.exists():
+            for pid in family(child.pid):
+                os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    _, errors = child.communicate(timeout=240)
+    if not kill_after:
+        assert child.returncode == 0, errors.decode()
+    return child.returncode
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_after_two_epochs_and_resumed_equals_four_uninterrupted(
+    plugins: Path, tmp_path: Path, processes: int
+) -> None:
+    launch = (sys.executable, "-P") if processes == 1 else (sys.executable, "-P", "-m", "torch.distributed.run",
+              "--standalone", "--nproc-per-node", "2")  # fmt: skip
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    launched(command(plugins, whole, 4, *launch))
+    second = parts / "conddiff" / "squares" / "checkpoints" / "epoch-0002.safetensors"
+    assert launched(command(plugins, parts, 4, *launch), kill_after=second) != 0
+    models = [folder / "conddiff" / "squares" / "model.safetensors" for folder in (whole, parts)]
+    assert not models[1].exists()
+    launched(command(plugins, parts, 4, *launch))
+    assert models[0].read_bytes() == models[1].read_bytes()
+    logs = [read(model.parent / "train_log.csv") for model in models]
+    losses = [[(row["step"], row["loss"]) for row in log if row["loss"]] for log in logs]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4 * 3
+    assert logs[0][-1]["val_full"] == logs[1][-1]["val_full"] != ""
+
+
+def test_every_instance_comes_once_an_epoch_and_each_process_has_its_share() -> None:
+    order = epoch_batches(10, 4, None, seed=0, epoch=0)
+    assert order.shape == (3, 4)
+    assert set(order.flatten().tolist()) == set(range(10))
+    assert not np.array_equal(order, epoch_batches(10, 4, None, seed=0, epoch=1))
+    assert epoch_batches(100, 4, 8, seed=0, epoch=0).shape == (2, 4)
+    assert epoch_batches(3, 8, None, seed=0, epoch=0).shape == (1, 8)
+
+
+def test_the_feed_depends_on_seed_epoch_and_index_alone(tiny: CondDiffParams, ellipses: Any) -> None:
+    augment = Augment(enlarge=(1.5, 2.0), shift=0.1, vm_morph=0.5)
+    triples = Triples(ellipses(6), tiny, augment, seed=3)
+    order = epoch_batches(6, 4, None, 3, 0)
+    whole = [part for batch in batches(triples, order, 0, 0, 1, 0) for part in zip(*batch, strict=True)]
+    shares = [
+        [part for batch in batches(triples, order, 0, r, 2, 0) for part in zip(*batch, strict=True)] for r in (0, 1)
+    ]
+    for mine, rank in ((shares[0], 0), (shares[1], 1)):
+        for one, other in zip(mine, whole[rank::2], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(triples[0, 1][0], triples[1, 1][0])
+
+
+def test_a_damaged_record_is_left_out(tiny: CondDiffParams, ellipses: Any, caplog: Any) -> None:
+    class Damaged(Tenfold):
+        def __getitem__(self, index: int) -> AmodalSample:
+            if index == 2:
+                raise BadRecord("image 2 is cut off")
+            return super().__getitem__(index)
+
+    triples = Triples(Damaged(ellipses()), tiny, Augment(flip=0, colour=0), seed=0)  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip(triples[0, 2], triples[0, 3], strict=True))
+    assert "image 2 is cut off" in caplog.text
+
+
+def test_the_learning_rate_falls_as_the_paper_says() -> None:
+    paper = Training()
+    assert [rate_at(paper, step, 100) for step in (0, 99, 100)] == pytest.approx([1e-4, 1e-4, 9.985e-5], rel=1e-4)
+    assert rate_at(paper, 20 * 100, 100) == pytest.approx(5.05e-5)
+    stepwise = Training(schedule="step", warmup=10, epochs=2)
+    assert rate_at(stepwise, 4, 100) == pytest.approx(5e-5)
+    assert rate_at(stepwise, 199, 100) == pytest.approx(1e-6, rel=0.02)
+
+
+def test_step_seeds_differ_by_step_and_process() -> None:
+    seeds = {step_seed(seed, step, rank) for seed in range(5) for step in range(200) for rank in range(4)}
+    assert len(seeds) == 5 * 200 * 4
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(
+    tiny: CondDiffParams, ellipses: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import accelerate
+
+    monkeypatch.setattr(accelerate.Accelerator, "num_processes", 3)
+    with pytest.raises(Refused, match=r"train\.batch 4 can not be shared by 3"):
+        train(tiny, ellipses(), ellipses(), start())

@@ -1,0 +1,134 @@
+"""Training from the core's side: what is refused, where weights go, and how bench finds them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amodal_bench import run, train
+from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
+from amodal_bench.locate import read_metadata
+from amodal_bench.train import TrainRequest
+
+SMALL: dict[str, Any] = {
+    "model": {
+        "backbone": "pvt_v2_b0", "depths": [1, 1, 1, 1], "dims": [16, 32, 40, 64], "size": 32, "width": 16,
+        "ocr": False,
+    },
+    "diffusion": {"steps": 1},
+    "forward_batch": 8,
+}  # fmt: skip
+BRIEF = {"epochs": 1, "epoch_size": 8, "batch": 8, "val_limit": 3}
+
+
+class Silence:
+    def step(self, done: int, total: int, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@pytest.fixture
+def request_of(plugins: Path, tmp_path: Path) -> Any:
+    """A request that trains a tiny conddiff on the squares."""
+
+    def make(**changes: Any) -> TrainRequest:
+        files = (plugins / "squares.py", *changes.pop("more", ()))
+        whole = {
+            "method": "conddiff", "dataset": "squares", "split": "test", "val_split": "test", "params": SMALL,
+            "training": BRIEF, "plugins": files, "weights": tmp_path / "weights", "device": "cpu",
+        }  # fmt: skip
+        return TrainRequest.model_validate({**whole, **changes})
+
+    return make
+
+
+def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugins: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    job = train.prepare(request_of())
+    train.train(job, Silence())
+    model = tmp_path / "weights" / "conddiff" / "squares" / "model.safetensors"
+    facts = read_metadata(model)
+    assert (facts["dataset"], facts["split"], facts["seed"], facts["epochs"]) == ("squares", "test", "42", "1")
+    record = json.loads((model.parent / "train.json").read_text())
+    assert (record["status"], record["config"]) == ("complete", facts["config"])
+
+    before = model.stat().st_mtime_ns
+    train.train(train.prepare(request_of()), Silence())
+    assert model.stat().st_mtime_ns == before, "a finished training is left alone"
+    with pytest.raises(Refused, match="holds a training with other settings"):
+        train.train(train.prepare(request_of(seed=1)), Silence())
+
+    other = tmp_path / "bars.py"
+    other.write_text((plugins / "squares.py").read_text())
+    common = {
+        "method": "conddiff", "params": SMALL, "plugins": (plugins / "squares.py", other), "device": "cpu",
+        "weights": tmp_path / "weights", "results": tmp_path / "results",
+    }  # fmt: skip
+    ours = run.prepare(run.Request.model_validate({**common, "dataset": "squares", "limit": 3}))
+    run.bench(ours)
+    assert ours.folder.record()["weights"]["setting"] == "supervised"
+    with pytest.raises(WeightsNotFound, match="amodal-bench train --method conddiff --dataset bars"):
+        run.prepare(run.Request.model_validate({**common, "dataset": "bars"}))
+    named = run.prepare(run.Request.model_validate({**common, "dataset": "bars", "checkpoint": model}))
+    assert named.checkpoint is not None
+    assert named.checkpoint.setting("bars") == "zero-shot"
+    wider = {**SMALL, "model": {**SMALL["model"], "width": 32}}
+    with pytest.raises(Refused, match=r"model\.safetensors: these weights .*\n  model\.width: trained with 16"):
+        run.prepare(run.Request.model_validate({**common, "dataset": "squares", "params": wider}))
+
+
+def test_nothing_is_written_where_something_is_refused(request_of: Any, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="'visible' has nothing to train"):
+        train.prepare(request_of(method="visible", params={}))
+    with pytest.raises(UnknownName, match=r"unknown parameter of the training of 'conddiff' 'epoch'. Did you mean"):
+        train.prepare(request_of(training={"epoch": 3}))
+    with pytest.raises(Refused, match="has no split 'train': name one with --split \\(test\\)"):
+        train.prepare(request_of(split=None))
+    with pytest.raises(Refused, match="'conddiff-j' takes the weights of 'conddiff'"):
+        train.prepare(request_of(method="conddiff-j"))
+    with pytest.raises(Refused, match="preset of weights from 'pix2gestalt'"):
+        train.prepare(request_of(method="conddiff-zeroshot"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_split_without_instances_is_refused(request_of: Any, plugins: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.py"
+    text = (plugins / "squares.py").read_text().replace("return self._ids\n", "return []\n")
+    empty.write_text(text)
+    with pytest.raises(Refused, match="has no instance to train on"):
+        train.prepare(request_of(dataset="empty", more=(empty,)))
+
+
+def test_the_training_file_of_a_preset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "FOLDER", tmp_path)
+    assert train.read_train_file("none").training == {}
+    (tmp_path / "a.yaml").write_text("training: {epochs: 3}\n")
+    assert train.read_train_file("a").training == {"epochs": 3}
+    (tmp_path / "b.yaml").write_text("epochs: 3\n")
+    with pytest.raises(Refused, match=r"b\.yaml: not a training file"):
+        train.read_train_file("b")
+
+
+@pytest.mark.parametrize("path", sorted(train.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_training_file_is_valid(path: Path) -> None:
+    from amodal_bench.presets import build, find_preset
+    from amodal_bench.registry import Registry
+
+    preset = find_preset(path.stem, Registry())
+    settings = preset.plugin.cls.Training
+    assert settings is not None
+    build(settings, train.read_train_file(path.stem).training, path.stem)
+
+
+def test_the_command_line_says_what_it_would_do(cli: Any, plugins: Path) -> None:
+    done = cli(
+        "train", "--method", "conddiff", "--dataset", "squares", "--split", "test", "--plugin", plugins / "squares.py",
+        "--set", "train.epochs=3", "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert '"epochs": 3' in done.stdout
+    assert "nothing is run or written" in done.stdout
+    refused = cli("train", "--method", "convex_hull")
+    assert refused.returncode == 2
+    assert "nothing to train" in refused.stderr
