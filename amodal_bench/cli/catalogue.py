@@ -20,9 +20,12 @@ def list_(plugin: o.Plugins = None, data_root: o.DataRoot = None) -> None:
     """Methods, datasets and protocols."""
     registry = Registry(o.none_if_empty(plugin))
     console = make_console()
-    console.print(_methods(registry))
-    console.print(_datasets(registry, data_root))
+    broken: list[str] = []
+    console.print(_methods(registry, broken))
+    console.print(_datasets(registry, data_root, broken))
     console.print(_protocols())
+    for line in broken:
+        console.print(f"[red]broken[/]: {line}", soft_wrap=True, highlight=False)
 
 
 def _table(title: str) -> Table:
@@ -34,7 +37,7 @@ def missing_modules(card: MethodCard) -> list[str]:
     return [name for name in card.needs if find_spec(name) is None]
 
 
-def _methods(registry: Registry) -> Table:
+def _methods(registry: Registry, broken: list[str]) -> Table:
     table = _table("methods and presets")
     for name in ("name", "what", "needs", "state"):
         table.add_column(name, overflow="fold")
@@ -42,7 +45,8 @@ def _methods(registry: Registry) -> Table:
         try:
             preset = find_preset(name, registry)
         except Refused as error:
-            table.add_row(name, "", "", f"[red]broken[/]: {error}")
+            table.add_row(name, "", "", "[red]broken[/], see below")
+            broken.append(str(error))
             continue
         card = preset.plugin.cls.card
         title = read_preset(FOLDER / f"{name}.yaml").title if name in preset_names() else card.title
@@ -61,11 +65,11 @@ def _state(preset: Preset) -> str:
     try:
         found = find_checkpoint(preset, "DATASET", None, weights_root(None))
     except Refused:
-        return f"[yellow]to be trained[/]: amodal-bench train --method {preset.weights}"
+        return "[yellow]to be trained[/]"
     return f"[green]ready[/]: {found.path.name if found else ''}"
 
 
-def _datasets(registry: Registry, data_root: Path | None) -> Table:
+def _datasets(registry: Registry, data_root: Path | None, broken: list[str]) -> Table:
     table = _table("datasets")
     for name in ("name", "what", "splits", "state"):
         table.add_column(name, overflow="fold")
@@ -73,7 +77,8 @@ def _datasets(registry: Registry, data_root: Path | None) -> Table:
         try:
             card = registry.dataset(name).cls.card
         except Refused as error:
-            table.add_row(name, "", "", f"[red]broken[/]: {error}")
+            table.add_row(name, "", "", "[red]broken[/], see below")
+            broken.append(str(error))
             continue
         root = dataset_location(name, DataFlags(data_root=data_root)).root
         state = "[green]ready[/] (made on first use)" if card.embedded else f"[yellow]not found[/]: {root}"
