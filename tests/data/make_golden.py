@@ -30,7 +30,9 @@ def make_run(method: str, dataset: str) -> None:
     worker = pa.array(["golden"] * len(timings), type=pa.string())
     rows.write_table(path, timings.set_column(timings.schema.get_field_index("worker"), "worker", worker))
     record = job.folder.record()
-    job.folder.write_record({**record, "hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None})
+    weights = record["weights"] and {**record["weights"], "path": Path(record["weights"]["path"]).name}
+    own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None, "weights": weights}
+    job.folder.write_record({**record, **own})
 
 
 def main() -> None:
