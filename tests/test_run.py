@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,9 @@ def test_ctrl_c_says_what_is_saved_and_the_same_command_goes_on(plugins: Path, t
     command += ["--results", str(tmp_path / "r"), *(f"--plugin={plugins / name}.py" for name in ("squares", "slow"))]
     command += ["--set", "dataset.count=300"]  # a minute, of which a busy machine needs but the beginning
     environment = {**os.environ, "SLOW_SECONDS": "0.2"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    # A shell's background job, as this test may run in, has its children ignore Ctrl-C: take that back.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed)
     while not list((tmp_path / "r").glob("*/*/*/*/parts/[!.]*")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
