@@ -60,3 +60,11 @@ def manifest_digest(entries: Iterable[tuple[str, str]]) -> str:
     """sha256 (hex) of sorted (name, size or digest) pairs: the fingerprint of a folder."""
     text = "\n".join(f"{name}\t{value}" for name, value in sorted(entries))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """sha256 (hex) of the names and bytes of all files below a folder, hidden ones left out."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = {str(path.relative_to(folder)): path for path in files}
+    shown = {name: path for name, path in names.items() if not any(part.startswith(".") for part in Path(name).parts)}
+    return manifest_digest((name, file_digest(path)) for name, path in shown.items())

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from amodal_bench.cache import cache_folder, file_digest
+from amodal_bench.cache import cache_folder, file_digest, manifest_digest, tree_digest
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.plugin import Location, Settings
 from amodal_bench.presets import Preset
@@ -117,6 +117,25 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
         f"Train them: amodal-bench train --method {preset.weights} --dataset {trainset}\n"
         "or name a file: --checkpoint FILE (a folder of weights: --weights DIR or AMODAL_BENCH_WEIGHTS)"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """The pretrained models that a method reads: where each lies, and the sha256 of its file or files."""
+
+    paths: dict[str, Path]
+    sha256: dict[str, str]
+
+    @property
+    def digest(self) -> str | None:
+        """One sha256 of all, None where there are none."""
+        return manifest_digest(self.sha256.items()) if self.sha256 else None
+
+
+def find_pretrained(preset: Preset, weights: Path) -> Pretrained:
+    """Ask the method for its pretrained models and digest them; raises `WeightsNotFound` where one is missing."""
+    paths = dict(preset.make().pretrained(weights))
+    return Pretrained(paths, {part: (file_digest if p.is_file() else tree_digest)(p) for part, p in paths.items()})
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -127,6 +127,15 @@ class Method(ABC, Generic[P]):
         and resuming change nothing.
         """
 
+    def pretrained(self, weights: Path) -> Mapping[str, Path]:  # noqa: ARG002
+        """Files and folders of pretrained models that `load` will read, by the name of the part they are for.
+
+        `weights` is the tree of weights of this machine. Called before `load` and before anything is written;
+        raises `WeightsNotFound` that names each missing model, its licence, its size and how to get it. The core
+        digests what is found: it is part of a run's key.
+        """
+        return {}
+
     def check_weights(self, metadata: Mapping[str, str]) -> None:
         """Raise `Refused` where weights with this metadata do not fit the parameters. Called before `load`."""
 

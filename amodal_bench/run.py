@@ -14,7 +14,15 @@ import pyarrow as pa
 from amodal_bench import plan as planning
 from amodal_bench import provenance, store
 from amodal_bench.errors import Refused
-from amodal_bench.locate import Checkpoint, DataFlags, dataset_location, find_checkpoint, weights_root
+from amodal_bench.locate import (
+    Checkpoint,
+    DataFlags,
+    Pretrained,
+    dataset_location,
+    find_checkpoint,
+    find_pretrained,
+    weights_root,
+)
 from amodal_bench.plugin import AnyDataset, AnyMethod, Location, Runtime, Settings
 from amodal_bench.predict import Reporter, Silent, Tally, predict
 from amodal_bench.presets import Preset, build, find_preset
@@ -59,6 +67,7 @@ class Job:
     dataset: AnyDataset
     location: Location
     checkpoint: Checkpoint | None
+    pretrained: Pretrained
     spec: RunSpec
     folder: RunFolder
     device: str
@@ -106,6 +115,7 @@ def prepare(request: Request) -> Job:
     checkpoint = find_checkpoint(preset, request.dataset, request.checkpoint, weights)
     if checkpoint:
         check_weights(preset, checkpoint)
+    pretrained = find_pretrained(preset, weights)
     device = provenance.choose_device(request.device, card.needs)
     flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
     dataset, location, source = open_dataset(request.dataset, registry, request.split, request.options, flags)
@@ -116,7 +126,7 @@ def prepare(request: Request) -> Job:
         method=preset.plugin.name,
         revision=card.revision,
         params=preset.resolved(),
-        checkpoint=checkpoint.sha256 if checkpoint else None,
+        checkpoint=checkpoint.sha256 if checkpoint else pretrained.digest,
         method_source=preset.plugin.source,
         dataset=request.dataset,
         split=dataset.split,
@@ -128,7 +138,7 @@ def prepare(request: Request) -> Job:
     )
     store.check_writable(request.results)
     folder = store.run_folder(request.results, spec, preset.name)
-    return Job(request, preset, dataset, location, checkpoint, spec, folder, device)
+    return Job(request, preset, dataset, location, checkpoint, pretrained, spec, folder, device)
 
 
 def check_weights(preset: Preset, checkpoint: Checkpoint) -> None:
@@ -228,6 +238,10 @@ def _record(job: Job, plan: pa.Table) -> dict[str, Any]:
             "path": str(job.checkpoint.path), "sha256": job.checkpoint.sha256, "metadata": job.checkpoint.metadata,
             "setting": job.checkpoint.setting(job.spec.dataset),
         } if job.checkpoint else None,
+        "pretrained": {
+            part: {"path": str(path), "sha256": job.pretrained.sha256[part]}
+            for part, path in job.pretrained.paths.items()
+        },
         "timings": before["timings"] if before else {"started": _now(), "finished": None, "seconds": 0.0},
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from amodal_bench.cache import file_digest, manifest_digest
+from amodal_bench.cache import file_digest, tree_digest
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import Settings
 
@@ -16,7 +16,7 @@ class RunSpec(Settings):
     method: str
     revision: int
     params: dict[str, Any]
-    checkpoint: str | None = None
+    checkpoint: str | None = None  # of the trained weights, or of all pretrained models together
     method_source: str | None = None
     dataset: str
     split: str
@@ -57,6 +57,5 @@ def _digest(path: Path, name: str) -> str:
     if path.is_file():
         return f"sha256:{file_digest(path)}"
     if path.is_dir():
-        files = [p for p in path.rglob("*") if p.is_file()]
-        return f"sha256-tree:{manifest_digest((str(p.relative_to(path)), file_digest(p)) for p in files)}"
+        return f"sha256-tree:{tree_digest(path)}"
     raise Refused(f"parameter {name}: no file or folder at {path}")

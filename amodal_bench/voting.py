@@ -1,7 +1,8 @@
 """Several samples of a stochastic method and their vote, for every method alike."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +38,10 @@ class Voter(Method[Settings]):
     def load(self, runtime: Runtime) -> None:
         """Load the method."""
         self._method.load(runtime)
+
+    def pretrained(self, weights: Path) -> Mapping[str, Path]:
+        """As the method."""
+        return self._method.pretrained(weights)
 
     def check_weights(self, metadata: Any) -> None:
         """As the method."""

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 import amodal_bench as ab
+from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams
-from amodal_bench.methods.conddiff.crop import cut_image, cut_visible, paste, window
 from amodal_bench.methods.conddiff.diffusion import noised, reverse_steps
 from amodal_bench.methods.conddiff.network import Network, normalised
 from amodal_bench.presets import find_preset

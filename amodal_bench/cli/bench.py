@@ -161,6 +161,9 @@ def _run(job: run.Job, fresh: bool) -> bool:
 
 def describe_weights(job: run.Job) -> str:
     """Which weights a run takes and what they were trained on."""
+    if job.pretrained.paths:
+        parts = job.pretrained.paths.items()
+        return "pretrained: " + ", ".join(f"{part} {path} ({job.pretrained.sha256[part][:12]})" for part, path in parts)
     if not job.checkpoint:
         return "none needed"
     facts = job.checkpoint.metadata

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amodal_bench.errors import Refused, WeightsNotFound
+from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
 from amodal_bench.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
 
-from .crop import cut_image, cut_visible, paste, window
 from .params import CondDiffParams, Training
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class CondDiff(Method[CondDiffParams]):
 
     def load(self, runtime: Runtime) -> None:
         """Build the network and read its weights."""
-        from . import weights
+        from amodal_bench.methods._training import weights
+
         from .network import Network
 
         if runtime.checkpoint is None:

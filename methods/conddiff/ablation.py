@@ -19,7 +19,8 @@ from amodal_bench.protocol import DEFAULT, find_protocol
 log = logging.getLogger(__name__)
 
 PRESET, DATASET, SEED = "conddiff-nano", "synthetic", 42
-BUDGET: dict[str, Any] = {"epochs": 4, "epoch_size": 1600, "batch": 16, "val_limit": 64}
+BUDGET: dict[str, Any] = {"epochs": 4, "epoch_size": 1600, "batch": 16, "val_limit": 64, "ema": 0.98}
+SCENES = 6400
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def trained(row: Row, folder: Path) -> Path:
             seed=SEED,
             params=row.changes,
             training=BUDGET,
+            options={"size": SCENES},
             weights=weights,
         )
         train.train(train.prepare(request), _Lines())

@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from amodal_bench.methods._training.course import Course
+from amodal_bench.methods._window import Crop
 from amodal_bench.plugin import Settings
 
 
@@ -64,21 +66,6 @@ class Vgpe(Settings):
     scale: Literal["affine", "minmax"] = "affine"
 
 
-class Crop(Settings):
-    """What part of the image the network sees.
-
-    `box`: the visible mask's box, `enlarge` times as long and wide, cut at the image's edge. `square`: a square
-    of `enlarge` times the box's longer side but at least `least` of the image's longer side, moved into the image
-    and cut where it is larger. `none`: the whole image. All are resized to the network's size, `masks` by
-    nearest pixel or by area.
-    """
-
-    mode: Literal["box", "square", "none"] = "box"
-    enlarge: float = Field(default=2.0, ge=1.0)
-    least: float = Field(default=0.0, ge=0.0, le=1.0)
-    masks: Literal["nearest", "area"] = "nearest"
-
-
 class CondDiffParams(Settings):
     """All that can change a prediction but the weights.
 
@@ -128,37 +115,16 @@ class Loss(Settings):
     legacy_bce: bool = False
 
 
-class Training(Settings):
+class Training(Course):
     """What training adds to the parameters. The defaults are the paper's values; `batch` is the total of all processes.
 
     `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.
-    `schedule`: `epoch` lowers the rate once an epoch as the paper does, `step` every step, after `warmup` steps.
-    `ema` averages the weights over about 1 / (1 - ema) steps; 0 ships the last ones. `val_limit` instances are
-    predicted after every `val_every` epochs and at the end, with `val_steps` sampling steps.
+    After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.
     """
 
-    epochs: int = Field(default=40, ge=1)
-    batch: int = Field(default=16, ge=1)
-    rate: float = Field(default=1e-4, gt=0)
-    last_rate: float = Field(default=1e-6, ge=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    schedule: Literal["epoch", "step"] = "epoch"
-    warmup: int = Field(default=0, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    ema: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     backbone_weights: str | None = None
-    precision: Literal["no", "fp16", "bf16"] = "no"
-    channels_last: bool = False
-    workers: int = Field(default=0, ge=0)
-    epoch_size: int | None = Field(default=None, ge=1)
-    keep_every: int = Field(default=5, ge=1)
-    val_every: int = Field(default=1, ge=1)
-    val_limit: int = Field(default=200, ge=0)
     val_steps: int | None = Field(default=None, ge=1)
-    log_every: int = Field(default=20, ge=1)
-    trackers: tuple[str, ...] = ()
-    half: bool = False
     augment: Augment = Augment()
     loss: Loss = Loss()

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from amodal_bench.errors import Refused
+from amodal_bench.methods._training import weights
 
-from . import weights
 from .params import Model
 from .pcn import Pcn
 

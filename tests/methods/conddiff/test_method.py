@@ -12,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from amodal_bench.errors import Refused, WeightsNotFound  # noqa: E402
-from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, weights  # noqa: E402
+from amodal_bench.methods._training import weights  # noqa: E402
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams  # noqa: E402
 from amodal_bench.methods.conddiff.network import Network  # noqa: E402
 from amodal_bench.plugin import Runtime  # noqa: E402
 from amodal_bench.spec import resolved  # noqa: E402

@@ -17,11 +17,12 @@ pytest.importorskip("accelerate")
 
 from amodal_bench.counts import venn  # noqa: E402
 from amodal_bench.errors import BadRecord, Refused, TrainingStopped  # noqa: E402
+from amodal_bench.methods._training.feed import batches, epoch_batches  # noqa: E402
+from amodal_bench.methods._training.progress import read  # noqa: E402
+from amodal_bench.methods._training.schedule import rate_at, step_seed  # noqa: E402
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, Training  # noqa: E402
-from amodal_bench.methods.conddiff.feed import Triples, batches, epoch_batches  # noqa: E402
+from amodal_bench.methods.conddiff.feed import Triples  # noqa: E402
 from amodal_bench.methods.conddiff.params import Augment  # noqa: E402
-from amodal_bench.methods.conddiff.progress import read  # noqa: E402
-from amodal_bench.methods.conddiff.schedule import rate_at, step_seed  # noqa: E402
 from amodal_bench.methods.conddiff.train import train  # noqa: E402
 from amodal_bench.plugin import Runtime, TrainingRun  # noqa: E402
 from amodal_bench.types import AmodalSample  # noqa: E402

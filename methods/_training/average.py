@@ -3,21 +3,19 @@
 from copy import deepcopy
 
 import torch
-from torch import Tensor
-
-from .network import Network
+from torch import Tensor, nn
 
 
 class Average:
     """Follows a network; with `decay` 0 it is the network itself."""
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float) -> None:
         self._decay = decay
         self._count = 0
         self._copy = deepcopy(network).requires_grad_(False) if decay else None
 
     @torch.no_grad()
-    def update(self, network: Network) -> None:
+    def update(self, network: nn.Module) -> None:
         """Move towards the network; faster at first, so that the start is forgotten."""
         if self._copy is None:
             return
@@ -29,7 +27,7 @@ class Average:
         for name in new.keys() - set(floats):
             own[name].copy_(new[name])
 
-    def network(self, network: Network) -> Network:
+    def network(self, network: nn.Module) -> nn.Module:
         """What to predict with."""
         return network if self._copy is None else self._copy
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench.methods.conddiff.crop import Window, cut_image, cut_mask, cut_visible, paste, recall, window
-from amodal_bench.methods.conddiff.params import Crop
+from amodal_bench.methods._window import Crop, Window, cut_image, cut_mask, cut_visible, paste, recall, window
 from amodal_bench.types import Mask
 
 CROPS = [

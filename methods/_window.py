@@ -1,16 +1,31 @@
 """The window of the image that the network sees, into the network's frame and back. No torch here."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from pydantic import Field
 
+from amodal_bench.plugin import Settings
 from amodal_bench.types import Image, Mask
 
-from .params import Crop
-
 Probability = NDArray[np.float32]  # (H, W) in [0, 1]
+
+
+class Crop(Settings):
+    """What part of the image the network sees.
+
+    `box`: the visible mask's box, `enlarge` times as long and wide, cut at the image's edge. `square`: a square
+    of `enlarge` times the box's longer side but at least `least` of the image's longer side, moved into the image
+    and cut where it is larger. `none`: the whole image. All are resized to the network's size, `masks` by
+    nearest pixel or by area.
+    """
+
+    mode: Literal["box", "square", "none"] = "box"
+    enlarge: float = Field(default=2.0, ge=1.0)
+    least: float = Field(default=0.0, ge=0.0, le=1.0)
+    masks: Literal["nearest", "area"] = "nearest"
 
 
 class Window(NamedTuple):

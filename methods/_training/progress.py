@@ -1,26 +1,28 @@
 """train_log.csv: one row every few steps and one a validated epoch; a resumed training cuts off what it repeats."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
-COLUMNS = ("step", "epoch", "seconds", "loss", "rate", "val_full", "val_inv", "val_n")
+COLUMNS = ("step", "epoch", "seconds", "loss", "rate")
 
 
 class Log:
-    """Rows are added at once, so that a killed training has told all it knew."""
+    """Rows are added at once, so that a killed training has told all it knew. `scores` names more columns."""
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int, scores: Sequence[str] = ()) -> None:
         self._path = path
+        self._columns = (*COLUMNS, *scores)
         rows = [row for row in read(path) if int(row["step"]) <= step]
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
 
     def add(self, **values: float | int | str) -> None:
         """One row; columns that are not named stay empty."""
         with self._path.open("a", newline="") as file:
-            csv.DictWriter(file, COLUMNS).writerow(values)
+            csv.DictWriter(file, self._columns).writerow(values)
 
 
 def read(path: Path) -> list[dict[str, str]]:

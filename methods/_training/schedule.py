@@ -2,10 +2,10 @@
 
 import math
 
-from .params import Training
+from .course import Course
 
 
-def rate_at(config: Training, step: int, per_epoch: int) -> float:
+def rate_at(config: Course, step: int, per_epoch: int) -> float:
     """Learning rate of a step: a cosine from `rate` to `last_rate`, by epochs or by steps, after a linear warm-up."""
     if step < config.warmup:
         return config.rate * (step + 1) / config.warmup

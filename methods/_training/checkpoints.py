@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from . import weights
-from .network import Network
 
 _KEPT = 10
 
@@ -20,7 +20,7 @@ class Checkpoints:
         self._every = every
         self._latest = folder / "latest.pt"
 
-    def write(self, epoch: int, state: dict[str, Any], network: Network, metadata: Mapping[str, str]) -> None:
+    def write(self, epoch: int, state: dict[str, Any], network: nn.Module, metadata: Mapping[str, str]) -> None:
         """Keep the state after `epoch` whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self._latest.with_suffix(".part")

@@ -1,0 +1,99 @@
+"""The parameters of the tuning-free pipeline: the paper's with SDXL by default; docs/inpaint.md says why. No torch."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from amodal_bench.methods._segment.settings import Segmenter
+from amodal_bench.methods._window import Crop
+from amodal_bench.plugin import Settings
+
+
+class Condition(Settings):
+    """What the inpainting model is given (Sec. 3.2, Eq. 8-10).
+
+    `background` replaces all that is not visible object: pixels drawn from the object's joint colour histogram and
+    blurred (`hist`), the object's mean colour, black, white, or the image as it is. `blur` is the Gaussian's sigma as
+    a share of the resolution. `object_noise` is the weight of N(0, 1) noise in the object's pixels on [-1, 1] (Eq. 9),
+    which `clamp` brings back into range. `area` is what may be repainted (M, Eq. 10): the convex hull of the visible
+    mask, the mask itself, its box, or everything; grown by `grow` times the longer side of the visible box (a disk),
+    and without the visible pixels where `keep_visible`.
+    """
+
+    background: Literal["hist", "mean", "black", "white", "image"] = "hist"
+    blur: float = Field(default=1 / 64, ge=0, le=1)
+    object_noise: float = Field(default=0.3, ge=0, le=1)
+    clamp: bool = True
+    area: Literal["hull", "visible", "bbox", "full"] = "hull"
+    grow: float = Field(default=0.0, ge=0, le=4)
+    keep_visible: bool = False
+
+
+class Denoising(Settings):
+    """How the area is repainted.
+
+    `leakage`: `strength` starts from the image noised to the share `strength` of `steps` (SDEdit); `eq7` mixes the
+    noised image back in after every one of `steps` (Eq. 7 as printed); `off` starts from pure noise. `keep_outside`
+    brings the pixels outside the area back after every step; None: as the stock pipeline does (4-channel UNets and
+    Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight `w` on the mask condition (9-channel models only),
+    the library's classifier-free text guidance with scale 1 + `w`, or none; `null_mask` is the unconditional row's
+    mask: everything to be painted, nothing, or the same mask with an empty image.
+    """
+
+    leakage: Literal["strength", "eq7", "off"] = "strength"
+    strength: float = Field(default=0.3, ge=0, le=1)
+    steps: int = Field(default=20, ge=1, le=1000)
+    keep_outside: bool | None = None
+    guidance: Literal["mask", "text", "none"] = "mask"
+    w: float = Field(default=0.75, ge=0)
+    null_mask: Literal["full", "zero", "keep"] = "full"
+    prompt: str = ""
+
+    @model_validator(mode="after")
+    def _some_step_is_run(self) -> Self:
+        if self.leakage == "strength" and self.strength > 0 and int(self.steps * self.strength) < 1:
+            raise ValueError(
+                f"strength {self.strength} of {self.steps} steps is no step at all: raise steps to at least "
+                f"{int(1 / self.strength) + 1}, or set strength to 0 for no inpainting"
+            )
+        return self
+
+
+class Backbone(Settings):
+    """The inpainting pipeline: a diffusers folder below the tree of weights, or a hub id that was downloaded.
+
+    `dtype` auto: float32 on a CPU, on a GPU float16 (bfloat16 for Flux). `scheduler` None: the folder's own, else a
+    class name of diffusers. `quantize` int8 needs a GPU and the extra `quant`. `tiling` and `slicing` of the VAE and
+    `offload` of idle parts save memory; tiling changes pixels.
+    """
+
+    model: str = "diffusers/stable-diffusion-xl-1.0-inpainting-0.1"
+    revision: str | None = None
+    variant: str | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    scheduler: str | None = None
+    quantize: Literal["none", "int8"] = "none"
+    offload: bool = False
+    tiling: bool = False
+    slicing: bool = False
+    compile: bool = False
+
+
+class InpaintParams(Settings):
+    """All that can change a prediction.
+
+    `fill` is what repaints the area: the diffusion pipeline, or OpenCV's Telea inpainting as a classical reference.
+    `resolution` is the side of the square that it works on; `region` the part of the image that is brought to it.
+    `forward_batch` is how many instances the models always see at once (short batches are padded), so that an
+    instance's mask does not depend on its companions.
+    """
+
+    fill: Literal["diffusion", "telea"] = "diffusion"
+    resolution: int = Field(default=1024, ge=64, multiple_of=64)
+    region: Crop = Crop(mode="none")
+    condition: Condition = Condition()
+    denoising: Denoising = Denoising()
+    backbone: Backbone = Backbone()
+    segmenter: Segmenter = Segmenter()
+    union_visible: bool = False
+    forward_batch: int = Field(default=1, ge=1)
