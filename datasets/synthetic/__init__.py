@@ -29,10 +29,15 @@ _INSTANCES: Mapping[str, int] = {"val": 200, "test": 300}
 
 
 class SyntheticOptions(Settings):
-    """`resolution` in pixels, rendered natively; `size` is the number of scenes of `train` and of nothing else."""
+    """`resolution` in pixels, rendered natively; `size` is the number of scenes of `train` and of nothing else.
+
+    `complete` leaves out what stands before the target, so that all of it is visible: for training models that must
+    never see a hidden part.
+    """
 
     resolution: Literal[64, 128, 256] = 256
     size: int = Field(default=20_000, ge=1, le=1_000_000)
+    complete: bool = False
 
 
 class Synthetic(Dataset[SyntheticOptions]):
@@ -56,7 +61,7 @@ class Synthetic(Dataset[SyntheticOptions]):
         super().__init__(location, split, options)
         count = _INSTANCES.get(split, options.size)
         self._ids = [f"synthetic/{split}/{index:06d}/0" for index in range(count)]
-        self._store = Store(location.cache, split, options.resolution, count)
+        self._store = Store(location.cache, split, options.resolution, count, options.complete)
         self.funnel.read = count
 
     def ids(self) -> Sequence[str]:
@@ -78,6 +83,8 @@ class Synthetic(Dataset[SyntheticOptions]):
             "instances": str(len(self._ids)),
             "families": " ".join(family.name for family in FAMILIES),
         }
+        if self.options.complete:
+            facts["shows"] = "complete targets"
         return manifest_digest(facts.items())
 
     def prepare(self) -> None:

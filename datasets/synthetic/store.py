@@ -21,7 +21,8 @@ from amodal_bench.types import Image, Mask
 
 from .draw import GENERATOR_VERSION
 from .families import FAMILIES
-from .scene import render_scene
+from .layout import plan
+from .scene import render_object, render_scene
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +49,27 @@ def _check(row: np.void) -> int:
     return zlib.crc32(row.tobytes()[:-4])
 
 
-def render_rows(split: str, start: int, stop: int, resolution: int) -> Rows:
-    """Scenes `start` to `stop` (not included) as rows of a chunk."""
+def render_rows(split: str, start: int, stop: int, resolution: int, complete: bool = False) -> Rows:
+    """Scenes `start` to `stop` (not included) as rows of a chunk; `complete`: without what hides the target."""
     rows = np.zeros(stop - start, dtype=row_type(resolution))
     for row, index in zip(rows, range(start, stop), strict=True):
-        scene = render_scene(split, index, resolution)
-        target = scene.objects[scene.target]
-        row["image"] = scene.image
-        row["amodal"], row["visible"] = np.packbits(target.amodal), np.packbits(target.visible)
-        row["family"] = _NAMES.index(target.category)
+        image, amodal, visible, family = (_complete if complete else _occluded)(split, index, resolution)
+        row["image"], row["family"] = image, _NAMES.index(family)
+        row["amodal"], row["visible"] = np.packbits(amodal), np.packbits(visible)
         row["check"] = _check(row)
     return rows
+
+
+def _occluded(split: str, index: int, resolution: int) -> tuple[Image, Mask, Mask, str]:
+    scene = render_scene(split, index, resolution)
+    target = scene.objects[scene.target]
+    return scene.image, target.amodal, target.visible, target.category
+
+
+def _complete(split: str, index: int, resolution: int) -> tuple[Image, Mask, Mask, str]:
+    image, whole = render_object(split, index, resolution)
+    layout = plan(split, index)
+    return image, whole, whole, layout.things[layout.target].family.name
 
 
 class Store:
@@ -68,8 +79,10 @@ class Store:
     of its own. Two processes that make the same chunk write the same bytes, and each rename is atomic.
     """
 
-    def __init__(self, cache: Path, split: str, resolution: int, count: int) -> None:
-        self.folder = cache / "synthetic" / f"v{GENERATOR_VERSION}-{split}-{resolution}"
+    def __init__(self, cache: Path, split: str, resolution: int, count: int, complete: bool = False) -> None:
+        kind = "-complete" if complete else ""
+        self.folder = cache / "synthetic" / f"v{GENERATOR_VERSION}-{split}-{resolution}{kind}"
+        self.complete = complete
         self.split = split
         self.resolution = resolution
         self.count = count
@@ -123,7 +136,7 @@ class Store:
 
     def render(self, number: int) -> None:
         """Render one chunk in this process and put it in its place."""
-        rows = render_rows(self.split, *self.span(number), self.resolution)
+        rows = render_rows(self.split, *self.span(number), self.resolution, self.complete)
         write_atomic(self.path(number), _file_bytes(rows))
 
     def _in_parallel(self, missing: Sequence[int], workers: int) -> None:
@@ -136,7 +149,7 @@ class Store:
         paths = os.pathsep.join(path for path in sys.path if path)
         env = {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", f"{__package__}.worker", str(self.folder.parent.parent), self.split]
-        command += [str(self.resolution), str(self.count)]
+        command += [str(self.resolution), str(self.count), str(int(self.complete))]
         started = [
             subprocess.Popen([*command, *map(str, missing[k::workers])], env=env, stdin=subprocess.DEVNULL)
             for k in range(workers)

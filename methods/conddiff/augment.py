@@ -1,26 +1,13 @@
 """Chance in training, instance by instance: a function of (seed, epoch, index) alone."""
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageFilter
 
+from amodal_bench.methods._training.colour import recoloured
 from amodal_bench.types import Image, Mask
 
 from .params import Augment
-
-Floats = NDArray[np.float32]
-
-
-def recoloured(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Brightness, contrast, saturation and each channel scaled by up to 1 +- strength."""
-    brightness, contrast, saturation, *channels = 1 + strength * rng.uniform(-1, 1, 6)
-    pixels = image.astype(np.float32)
-    grey = pixels.mean(axis=2, keepdims=True)
-    pixels = grey + saturation * (pixels - grey)
-    pixels = grey.mean() + contrast * (pixels - grey.mean())
-    pixels *= brightness * np.asarray(channels, dtype=np.float32)
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def morphed(mask: Mask, rng: np.random.Generator) -> Mask:

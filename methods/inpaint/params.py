@@ -1,10 +1,11 @@
 """The parameters of the tuning-free pipeline: the paper's with SDXL by default; docs/inpaint.md says why. No torch."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from amodal_bench.methods._segment.settings import Segmenter
+from amodal_bench.methods._training.course import Course
 from amodal_bench.methods._window import Crop
 from amodal_bench.plugin import Settings
 
@@ -49,6 +50,11 @@ class Denoising(Settings):
     null_mask: Literal["full", "zero", "keep"] = "full"
     prompt: str = ""
 
+    @field_validator("leakage", mode="before")
+    @classmethod
+    def _yaml_reads_off_as_false(cls, value: Any) -> Any:
+        return "off" if value is False else value
+
     @model_validator(mode="after")
     def _some_step_is_run(self) -> Self:
         if self.leakage == "strength" and self.strength > 0 and int(self.steps * self.strength) < 1:
@@ -90,10 +96,30 @@ class InpaintParams(Settings):
 
     fill: Literal["diffusion", "telea"] = "diffusion"
     resolution: int = Field(default=1024, ge=64, multiple_of=64)
-    region: Crop = Crop(mode="none")
+    region: Crop = Crop(mode="none", masks="area")
     condition: Condition = Condition()
     denoising: Denoising = Denoising()
     backbone: Backbone = Backbone()
     segmenter: Segmenter = Segmenter()
     union_visible: bool = False
     forward_batch: int = Field(default=1, ge=1)
+
+
+class Training(Course):
+    """Training of a tiny inpainting pipeline on whole objects; nothing hidden is ever seen.
+
+    `channels` and `layers` are those of the UNet, `codec_width` and `codec_steps` of the decoder that is learned first.
+    `plain` is the share of images whose background becomes the object's blurred colours (Eq. 8), `cutout` that of holes
+    which leave nothing of the image but a piece of the object (and what is far away); the others are shapes,
+    silhouettes and everything. `enlarge` and `shift` draw the window around the object.
+    """
+
+    channels: tuple[int, ...] = (64, 128, 192)
+    layers: int = Field(default=2, ge=1)
+    codec_width: int = Field(default=24, ge=8)
+    codec_steps: int = Field(default=2000, ge=0)
+    plain: float = Field(default=0.7, ge=0, le=1)
+    cutout: float = Field(default=0.5, ge=0, le=1)
+    enlarge: tuple[float, float] = (1.4, 2.4)
+    shift: float = Field(default=0.1, ge=0, le=0.5)
+    colour: float = Field(default=0.2, ge=0, lt=1)

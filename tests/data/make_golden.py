@@ -31,7 +31,9 @@ def make_run(method: str, dataset: str) -> None:
     rows.write_table(path, timings.set_column(timings.schema.get_field_index("worker"), "worker", worker))
     record = job.folder.record()
     weights = record["weights"] and {**record["weights"], "path": Path(record["weights"]["path"]).name}
-    own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None, "weights": weights}
+    pretrained = {part: {**facts, "path": Path(facts["path"]).name} for part, facts in record["pretrained"].items()}
+    own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None}
+    own |= {"weights": weights, "pretrained": pretrained}
     job.folder.write_record({**record, **own})
 
 

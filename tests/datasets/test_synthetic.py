@@ -106,6 +106,22 @@ def test_every_family_appears_with_holes_pieces_and_cut_by_the_frame(targets: di
     assert 30 < len(cut) < 150
 
 
+def test_complete_targets_are_the_same_scenes_without_what_hides_them(cache: Path) -> None:
+    location = Location(root=cache, cache=cache)
+    whole = Synthetic(location, "val", SyntheticOptions(resolution=64, complete=True))
+    occluded = opened(cache, "val")
+    assert whole.ids() == occluded.ids()
+    assert whole.fingerprint() != occluded.fingerprint()
+    for index in (0, 3, 30):
+        sample, hidden = whole[index], occluded[index]
+        image, mask = render_object("val", index, 64)
+        assert np.array_equal(sample.query.image, image)
+        assert np.array_equal(sample.amodal, mask)
+        assert np.array_equal(sample.visible, mask)
+        assert np.array_equal(hidden.amodal, mask)
+        assert sample.query.category == hidden.query.category
+
+
 def test_a_scene_is_the_same_alone_and_in_any_order() -> None:
     first = [render_scene("val", index, 64) for index in (0, 1, 2)]
     for index in (2, 0, 1):

@@ -1,0 +1,24 @@
+"""Chance in colours."""
+
+import numpy as np
+from scipy import ndimage
+
+from amodal_bench.types import Image, Mask
+
+
+def recoloured(image: Image, strength: float, rng: np.random.Generator) -> Image:
+    """Brightness, contrast, saturation and each channel scaled by up to 1 +- strength."""
+    brightness, contrast, saturation, *channels = 1 + strength * rng.uniform(-1, 1, 6)
+    pixels = image.astype(np.float32)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = grey + saturation * (pixels - grey)
+    pixels = grey.mean() + contrast * (pixels - grey.mean())
+    pixels *= brightness * np.asarray(channels, dtype=np.float32)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def on_own_colours(image: Image, mask: Mask, sigma: float, rng: np.random.Generator) -> Image:
+    """An object (H, W, 3) before pixels drawn from it and blurred by `sigma`: what the pipeline's Eq. 8 makes of it."""
+    drawn = rng.choice(image[mask], mask.shape).astype(np.float32)
+    behind = np.rint(ndimage.gaussian_filter(drawn, (sigma, sigma, 0))).astype(np.uint8)
+    return np.where(mask[..., None], image, behind)

@@ -1,0 +1,53 @@
+"""Training images with holes, in the network's frame."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from amodal_bench.methods._training.colour import on_own_colours, recoloured
+from amodal_bench.methods._training.feed import Place, read
+from amodal_bench.methods._training.pieces import piece, whole
+from amodal_bench.methods._window import cut_image, cut_visible, window
+from amodal_bench.plugin import AnyDataset
+from amodal_bench.types import AmodalSample, Image, Mask
+
+from .holes import cutout, hole
+from .params import InpaintParams, Training
+
+
+class Holes(Dataset[tuple[Tensor, Tensor]]):
+    """(image uint8, hole bool) in the network's frame; `[epoch, index]` fixes all chance."""
+
+    def __init__(self, dataset: AnyDataset, params: InpaintParams, training: Training, seed: int) -> None:
+        self._dataset = dataset
+        self._params = params
+        self._training = training
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
+        """(3, S, S) uint8 and (1, S, S) bool."""
+        epoch, index = place
+        sample = whole(read(self._dataset, index))
+        rng = np.random.default_rng([self._seed, epoch, index])
+        image, found = self.drawn(sample, rng)
+        return torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(), torch.from_numpy(found.copy())[None]
+
+    def drawn(self, sample: AmodalSample, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """An image (S, S, 3) and its hole (S, S)."""
+        training, size = self._training, self._params.resolution
+        cut = rng.random() < training.cutout
+        kept = piece(sample.amodal, rng) if cut else sample.amodal
+        shift = training.shift * rng.uniform(-1, 1, 2)
+        where = window(kept, self._params.region, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
+        image = recoloured(cut_image(sample.query.image, where, size), training.colour, rng)
+        mask = cut_visible(sample.amodal, where, size, by_area=True)
+        if rng.random() < training.plain:
+            image = on_own_colours(image, mask, self._params.condition.blur * size, rng)
+        found = cutout(cut_visible(kept, where, size, by_area=True), rng) if cut else hole(mask, rng)
+        if rng.random() < 0.5:
+            image, found = image[:, ::-1], found[:, ::-1]
+        return image, found

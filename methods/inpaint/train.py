@@ -1,0 +1,198 @@
+"""Training of the tiny inpainting pipeline: the codec's decoder, then the UNet; a diffusers folder comes out."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from amodal_bench.cache import write_atomic
+from amodal_bench.methods._training import weights
+from amodal_bench.methods._training.feed import batches
+from amodal_bench.methods._training.trainer import Trainer, accelerator_of
+from amodal_bench.plugin import AnyDataset, TrainingRun
+from amodal_bench.validate import prefix
+
+from .codec import LATENTS, codec, learn_decoder, set_encoder
+from .feed import Holes
+from .params import InpaintParams, Training
+
+TEXT = 16  # width of the one embedding that stands for the empty prompt
+_CODEC = "codec.safetensors"
+_HEAD = 32  # channels of an attention head
+
+
+def unet(size: int, channels: tuple[int, ...], layers: int) -> UNet2DConditionModel:
+    """A 9-channel UNet for latents of side `size`, with attention at the lowest resolution."""
+    levels = len(channels)
+    return UNet2DConditionModel(
+        sample_size=size,
+        in_channels=2 * LATENTS + 1,
+        out_channels=LATENTS,
+        layers_per_block=layers,
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D",) * (levels - 1) + ("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
+        attention_head_dim=channels[-1] // _HEAD,
+        cross_attention_dim=TEXT,
+        norm_num_groups=8,
+    )
+
+
+def scheduler() -> DDIMScheduler:
+    """The network predicts the clean latents: in an hour on a CPU, predicting noise or velocity stays noise."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
+    )
+
+
+def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
+    """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
+    config: Training = run.config
+    accelerator = accelerator_of(run)
+    vae = codec(config.codec_width)
+    place = run.out / _CODEC
+    if not place.is_file() and accelerator.is_main_process:
+        torch.manual_seed(run.seed)
+        _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
+        weights.save(vae, place, run.metadata, half=False)
+    accelerator.wait_for_everyone()
+    vae.load_state_dict(load_file(place))
+    torch.manual_seed(run.seed)
+    network = unet(params.resolution // 2, config.channels, config.layers)
+    InpaintTrainer(params, vae.eval().requires_grad_(False), network, data, val, run, accelerator).fit()
+
+
+def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:
+    rng = np.random.default_rng([run.seed, 1])
+
+    def drawn() -> Iterator[Tensor]:
+        for epoch in count():
+            places = rng.integers(len(items), size=config.batch)
+            yield scaled(torch.stack([items[epoch, int(place)][0] for place in places]))
+
+    images = drawn()
+    set_encoder(vae, torch.cat([next(images) for _ in range(32)]))
+    error = learn_decoder(vae, images, config.codec_steps)
+    decibel = -10 * float(np.log10(error)) if error else float("nan")
+    run.monitor.note(f"codec: {decibel:.1f} dB after {config.codec_steps} steps")
+
+
+def scaled(images: Tensor) -> Tensor:
+    """uint8 to [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+class InpaintTrainer(Trainer):
+    """Predict the clean latents in a hole from noised ones at a random time."""
+
+    config: Training
+    scores: ClassVar[tuple[str, ...]] = ("val_error", "val_n")
+
+    def __init__(self, params: InpaintParams, vae: AutoencoderTiny, network: nn.Module, *parts: Any) -> None:
+        super().__init__(network, *parts)
+        self.params = params
+        self.vae = vae.to(self.accelerator.device)
+        self.items = Holes(self.data, params, self.config, self.run.seed)
+        self.scheduler = scheduler()
+
+    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+        """Images and holes."""
+        return batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
+
+    def loss(self, batch: list[Tensor]) -> Tensor:
+        """L1 + L2 of the clean latents, the hole counting ten times."""
+        image, hole = batch
+        t = torch.randint(0, self.scheduler.config.num_train_timesteps, (len(image),))
+        latents, known, mask = self._encoded(image, hole)
+        noise = torch.randn(latents.shape).to(latents.device)
+        found = self._denoised(self.model, latents, known, mask, noise, t)
+        error = (found - latents).abs() + (found - latents).square()
+        weight = 0.1 + 0.9 * mask
+        return (error * weight).sum() / (weight.sum() * LATENTS)
+
+    def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
+        """Mean squared error in the holes of a prefix of the validation split, over five times."""
+        places = prefix(self.val, self.config.val_limit)
+        if not places:
+            return None
+        items = Holes(self.val, self.params, self.config, self.run.seed)
+        errors = []
+        generator = torch.Generator().manual_seed(self.run.seed)
+        best.eval()
+        for start in range(0, len(places), self.config.batch):
+            drawn = [items[0, place] for place in places[start : start + self.config.batch]]
+            image, hole = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
+            latents, known, mask = self._encoded(image, hole)
+            for time in (199, 399, 599, 799, 999):
+                noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+                t = torch.full((len(image),), time)
+                with torch.no_grad():
+                    found = self._denoised(best, latents, known, mask, noise, t)
+                errors.append(float(((found - latents).square() * mask).sum() / (mask.sum() * LATENTS)))
+        mean = sum(errors) / len(errors)
+        return {"val_error": mean, "val_n": len(places)}, f"error {mean:.4f} in {len(places)} holes of {self.watched}"
+
+    def ship(self, best: nn.Module, metadata: dict[str, str]) -> None:
+        """The pipeline's folder first: model.safetensors says that all is there."""
+        folder = self.run.out / "pipeline"
+        shutil.rmtree(folder, ignore_errors=True)
+        write_pipeline(folder, best, self.vae, self.config.half)
+        super().ship(best, metadata)
+
+    def _encoded(self, image: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents of the image and of what is known of it, the mask at their resolution."""
+        pixels = scaled(image)
+        with torch.no_grad():
+            both = self.vae.encode(torch.cat([pixels, pixels * ~hole])).latents
+        mask = F.interpolate(hole.float(), scale_factor=0.5)
+        return both[: len(image)], both[len(image) :], mask
+
+    def _denoised(
+        self, model: nn.Module, latents: Tensor, known: Tensor, mask: Tensor, noise: Tensor, t: Tensor
+    ) -> Tensor:
+        noised = self.scheduler.add_noise(latents, noise, t)
+        given = torch.cat([noised, mask, known], dim=1)
+        if self.config.channels_last:
+            given = given.contiguous(memory_format=torch.channels_last)
+        text = torch.zeros(len(latents), 1, TEXT, device=latents.device)
+        with self.accelerator.autocast():
+            found: Tensor = model(given, t.to(latents.device), text, return_dict=False)[0]
+        return found.float()
+
+
+def write_pipeline(folder: Path, network: nn.Module, vae: AutoencoderTiny, half: bool) -> None:
+    """A StableDiffusionInpaintPipeline in the standard folder format, without text encoder: its embedding is stored."""
+    parts = {"unet": network, "vae": vae}
+    for name, part in parts.items():
+        part.save_config(folder / name)
+        weights.save(part, folder / name / "diffusion_pytorch_model.safetensors", {"format": "pt"}, half)
+    scheduler().save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionInpaintPipeline",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": [None, None],
+        "tokenizer": [None, None],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderTiny"],
+    }
+    write_atomic(folder / "model_index.json", (json.dumps(index, indent=2) + "\n").encode())
+    embedding = {"prompt_embeds": torch.zeros(1, 1, TEXT)}
+    write_atomic(folder / "prompt_embeds.safetensors", weights.to_bytes(embedding, {"prompt": ""}))

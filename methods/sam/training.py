@@ -1,0 +1,22 @@
+"""The settings of training the tiny segmenter. No torch here."""
+
+from pydantic import Field
+
+from amodal_bench.methods._training.course import Course
+
+
+class Training(Course):
+    """Modal segmentation of whole objects from points, in images of 64 x 64 pixels.
+
+    Prompts are `points` pixels, of the whole object or (`pieces` of the time) of a piece of it. `plain` is the share of
+    images whose background becomes the object's blurred colours, as the inpainting pipeline shows it; `soften` that of
+    images that are blurred and made noisy a little, as inpainted ones are. `enlarge` and `shift` draw the window.
+    """
+
+    points: int = Field(default=9, ge=1)
+    pieces: float = Field(default=0.6, ge=0, le=1)
+    plain: float = Field(default=0.6, ge=0, le=1)
+    soften: float = Field(default=0.6, ge=0, le=1)
+    enlarge: tuple[float, float] = (1.3, 2.4)
+    shift: float = Field(default=0.1, ge=0, le=0.5)
+    colour: float = Field(default=0.2, ge=0, lt=1)
