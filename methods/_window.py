@@ -123,10 +123,13 @@ def cut_visible(mask: Mask, place: Window, size: int, by_area: bool) -> Mask:
     return small
 
 
-def paste(probability: Probability, place: Window, shape: tuple[int, int]) -> Mask:
-    """Bring (size, size) back to the window, bilinear, and to a full frame of `shape`: above a half is foreground."""
+def paste(probability: Probability, place: Window, shape: tuple[int, int], above: float = 0.5) -> Mask:
+    """Bring (size, size) back to the window, bilinear, and to a full frame of `shape`: over `above` is foreground.
+
+    Probabilities are cut at a half, logits at 0.
+    """
     height, width = place.shape
     part = Pillow.fromarray(probability).resize((width, height), Pillow.Resampling.BILINEAR)
     frame = np.zeros(shape, dtype=np.bool_)
-    frame[place.slices] = np.asarray(part) > 0.5
+    frame[place.slices] = np.asarray(part) > above
     return frame

@@ -2,13 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from amodal_bench.methods._hull import hull_mask
 from amodal_bench.plugin import Method, MethodCard, Settings
 from amodal_bench.types import AmodalQuery, Mask
-
-Points = NDArray[np.int64]  # (N, 2): row, column
 
 
 class ConvexHull(Method[Settings]):
@@ -19,36 +15,3 @@ class ConvexHull(Method[Settings]):
     def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:  # noqa: ARG002
         """The hulls, borders included, in integer arithmetic."""
         return [hull_mask(query.visible) for query in queries]
-
-
-def hull_mask(mask: Mask) -> Mask:
-    """Pixels (H, W) whose centres lie in the closed convex hull of the set pixels' centres."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    first = mask[rows].argmax(axis=1)
-    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
-    wanted = np.arange(rows[0], rows[-1] + 1)
-    left = -_upper_chain_floor(rows, -first, wanted)
-    right = _upper_chain_floor(rows, last, wanted)
-    columns = np.arange(mask.shape[1])
-    hull = np.zeros_like(mask)
-    hull[wanted] = (columns >= left[:, None]) & (columns <= right[:, None])
-    return hull
-
-
-def _upper_chain_floor(x: Points, y: Points, wanted: Points) -> Points:
-    """Floor, at the whole numbers `wanted`, of the upper hull of the points (x, y); x rises strictly."""
-    chain: list[int] = []
-    for point in range(len(x)):
-        while len(chain) > 1 and not _turns_right(x, y, chain[-2], chain[-1], point):
-            chain.pop()
-        chain.append(point)
-    corner = np.asarray(chain)
-    segment = np.clip(np.searchsorted(x[corner], wanted, side="right") - 1, 0, max(len(corner) - 2, 0))
-    start, end = corner[segment], corner[np.minimum(segment + 1, len(corner) - 1)]
-    run = np.maximum(x[end] - x[start], 1)
-    return np.asarray(y[start] + (y[end] - y[start]) * (wanted - x[start]) // run)
-
-
-def _turns_right(x: Points, y: Points, a: int, b: int, c: int) -> bool:
-    """Whether the path a, b, c turns clockwise (andrew's monotone chain keeps such corners)."""
-    return bool((x[b] - x[a]) * (y[c] - y[a]) < (y[b] - y[a]) * (x[c] - x[a]))

@@ -58,9 +58,12 @@ def learn_decoder(vae: AutoencoderTiny, images: Iterator[Tensor], steps: int, ra
     """Fit the decoder to batches (B, 3, S, S) in [-1, 1]; the last hundred steps' mean squared error on [0, 1]."""
     optimizer = torch.optim.AdamW(vae.decoder.parameters(), lr=rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+    vae.to(memory_format=torch.channels_last)
     errors = []
     for _, batch in zip(range(steps), images, strict=False):
-        loss = F.mse_loss((vae.decode(vae.encode(batch).latents).sample + 1) / 2, (batch + 1) / 2)
+        with torch.no_grad():
+            latents = vae.encode(batch).latents
+        loss = F.mse_loss((vae.decode(latents).sample + 1) / 2, (batch + 1) / 2)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

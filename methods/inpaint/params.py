@@ -116,8 +116,8 @@ class Training(Course):
 
     channels: tuple[int, ...] = (64, 128, 192)
     layers: int = Field(default=2, ge=1)
-    codec_width: int = Field(default=24, ge=8)
-    codec_steps: int = Field(default=2000, ge=0)
+    codec_width: int = Field(default=16, ge=8)
+    codec_steps: int = Field(default=600, ge=0)
     plain: float = Field(default=0.7, ge=0, le=1)
     cutout: float = Field(default=0.5, ge=0, le=1)
     enlarge: tuple[float, float] = (1.4, 2.4)

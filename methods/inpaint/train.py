@@ -28,6 +28,7 @@ from .params import InpaintParams, Training
 
 TEXT = 16  # width of the one embedding that stands for the empty prompt
 _CODEC = "codec.safetensors"
+_POOL = 768  # images that the codec is fitted to
 _HEAD = 32  # channels of an attention head
 
 
@@ -78,14 +79,10 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
 
 def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:
     rng = np.random.default_rng([run.seed, 1])
-
-    def drawn() -> Iterator[Tensor]:
-        for epoch in count():
-            places = rng.integers(len(items), size=config.batch)
-            yield scaled(torch.stack([items[epoch, int(place)][0] for place in places]))
-
-    images = drawn()
-    set_encoder(vae, torch.cat([next(images) for _ in range(32)]))
+    places = rng.integers(len(items), size=_POOL)
+    pool = scaled(torch.stack([items[0, int(place)][0] for place in places]))
+    set_encoder(vae, pool)
+    images = (pool[rng.integers(_POOL, size=config.batch)] for _ in count())
     error = learn_decoder(vae, images, config.codec_steps)
     decibel = -10 * float(np.log10(error)) if error else float("nan")
     run.monitor.note(f"codec: {decibel:.1f} dB after {config.codec_steps} steps")

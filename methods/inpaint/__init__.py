@@ -1,0 +1,133 @@
+"""inpaint: tuning-free amodal segmentation by inpainting and SAM. Importing this needs no torch; `load` does."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amodal_bench.errors import WeightsNotFound
+from amodal_bench.methods._segment import load as segmenters
+from amodal_bench.methods._segment.load import PointSegmenter
+from amodal_bench.methods._segment.points import draw_points
+from amodal_bench.methods._window import Window, cut_image, cut_visible, paste, window
+from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
+from amodal_bench.types import AmodalQuery, Mask
+
+from .condition import Given, condition
+from .params import InpaintParams, Training
+
+__all__ = ["Inpaint", "InpaintParams", "Training"]
+
+log = logging.getLogger(__name__)
+
+
+class Fill(Protocol):
+    """What repaints: `x` (B, R, R, 3) in [-1, 1] where `area` (B, R, R), to uint8 (B, R, R, 3)."""
+
+    def __call__(self, x: NDArray[np.float32], area: Mask, seeds: Sequence[int]) -> NDArray[np.uint8]:
+        """At most `forward_batch` at a time; an instance's pixels depend on its own x, area and seed."""
+
+
+class Inpaint(Method[InpaintParams]):
+    """Repaint what may hide the object, without training, and segment the object that is then whole."""
+
+    card = MethodCard(
+        title="Tuning-free: inpainting + SAM",
+        paper="Tuning-free amodal segmentation via the occlusion-free bias of inpainting models (2025)",
+        licence="Apache-2.0 (this implementation)",
+        needs=("torch", "torchvision", "diffusers", "transformers", "segment_anything"),
+        extra="inpaint",
+        weights="an inpainting pipeline and SAM, downloaded once: docs/inpaint.md",
+        batch_size=8,
+    )
+    Params = InpaintParams
+    Training = Training
+
+    def __init__(self, params: InpaintParams) -> None:
+        super().__init__(params)
+        self._fill: Fill | None = None
+        self._segmenter: PointSegmenter | None = None
+
+    def pretrained(self, weights: Path) -> Mapping[str, Path]:
+        """The inpainting pipeline's folder and the segmenter's weights; tells of both where both are missing."""
+        from . import backbones
+
+        parts: dict[str, Callable[[], Path]] = {
+            "inpainting": lambda: backbones.find(self.params.backbone, weights),
+            "segmenter": lambda: segmenters.find(self.params.segmenter, weights),
+        }
+        if self.params.fill == "telea":
+            del parts["inpainting"]
+        found, missing = {}, []
+        for part, find in parts.items():
+            try:
+                found[part] = find()
+            except WeightsNotFound as error:
+                missing.append(str(error))
+        if missing:
+            raise WeightsNotFound("\n\n".join(missing))
+        return found
+
+    def load(self, runtime: Runtime) -> None:
+        """Build the pipeline and the segmenter from what `pretrained` finds."""
+        paths, params = self.pretrained(runtime.weights), self.params
+        if params.fill == "telea":
+            from .telea import telea_fill
+
+            fill: Fill = telea_fill
+        else:
+            from .diffusion import DiffusionFill
+
+            fill = DiffusionFill(paths["inpainting"], params, runtime.device)
+        self.use(fill, segmenters.load(params.segmenter, paths["segmenter"], runtime.device, params.forward_batch))
+
+    def use(self, fill: Fill, segmenter: PointSegmenter) -> None:
+        """Predict with these from now on."""
+        self._fill, self._segmenter = fill, segmenter
+
+    def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
+        """Repaint and segment, `forward_batch` instances at a time."""
+        size = self.params.forward_batch
+        return [
+            mask
+            for start in range(0, len(queries), size)
+            for mask in self._predict(queries[start : start + size], seeds[start : start + size])
+        ]
+
+    def _predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
+        if self._fill is None or self._segmenter is None:
+            raise RuntimeError("predict was called before load")
+        params = self.params
+        places = [window(query.visible, params.region) for query in queries]
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        visible = [self._seen(query, place) for query, place in zip(queries, places, strict=True)]
+        given = [self._given(*parts) for parts in zip(queries, places, visible, rngs, strict=True)]
+        log.debug("conditioned %d instances at %d pixels", len(given), params.resolution)
+        whole = self._fill(np.stack([one.x for one in given]), np.stack([one.area for one in given]), seeds)
+        log.debug("repainted them with %s", params.fill)
+        points = [draw_points(mask, params.segmenter, rng) for mask, rng in zip(visible, rngs, strict=True)]
+        logits = self._segmenter.segment(list(whole), points, visible)
+        log.debug("segmented them with %s", params.segmenter.checkpoint)
+        return [self._answer(*parts) for parts in zip(queries, places, logits, strict=True)]
+
+    def _seen(self, query: AmodalQuery, place: Window) -> Mask:
+        """The visible mask at the resolution the models work on."""
+        return cut_visible(query.visible, place, self.params.resolution, self.params.region.masks == "area")
+
+    def _given(self, query: AmodalQuery, place: Window, visible: Mask, rng: np.random.Generator) -> Given:
+        image = cut_image(query.image, place, self.params.resolution)
+        return condition(image, visible, self.params.condition, rng)
+
+    def _answer(self, query: AmodalQuery, place: Window, logits: NDArray[np.float32]) -> Mask:
+        """Logits (R, R) as a full-frame mask: scaled back before they are cut at 0."""
+        mask = paste(logits, place, query.visible.shape, above=0.0)
+        return mask | query.visible if self.params.union_visible else mask
+
+    def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
+        """Train a tiny inpainting pipeline on whole objects: run.out/pipeline."""
+        from .train import train as start
+
+        start(self.params, train, val, run)

@@ -1,0 +1,135 @@
+"""Which inpainting pipelines are known, where they lie, and what their folders say of them. No torch here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from amodal_bench.errors import Refused
+from amodal_bench.methods import _pretrained
+from amodal_bench.methods._pretrained import Source
+
+from .params import Backbone
+
+Family = Literal["sd", "xl", "flux", "fill"]
+
+SHIPPED = Path(__file__).parent / "weights"
+
+# The class that model_index.json names -> the family whose inpainting pipeline runs the folder.
+FAMILIES: Mapping[str, Family] = {
+    "StableDiffusionPipeline": "sd",
+    "StableDiffusionImg2ImgPipeline": "sd",
+    "StableDiffusionInpaintPipeline": "sd",
+    "StableDiffusionXLPipeline": "xl",
+    "StableDiffusionXLImg2ImgPipeline": "xl",
+    "StableDiffusionXLInpaintPipeline": "xl",
+    "FluxPipeline": "flux",
+    "FluxImg2ImgPipeline": "flux",
+    "FluxInpaintPipeline": "flux",
+    "FluxFillPipeline": "fill",
+}
+
+# id -> title, licence, size of the files of one precision
+_KNOWN = {
+    "stable-diffusion-v1-5/stable-diffusion-inpainting": (
+        "Stable Diffusion 1.5 inpainting", "CreativeML OpenRAIL-M", "about 4 GB, half of it with the variant fp16",
+    ),
+    "sd2-community/stable-diffusion-2-inpainting": (
+        "Stable Diffusion 2 inpainting", "CreativeML OpenRAIL++-M", "about 5 GB, half of it with the variant fp16",
+    ),
+    "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": (
+        "Stable Diffusion XL inpainting", "CreativeML OpenRAIL++-M", "about 14 GB, half of it with the variant fp16",
+    ),
+    "black-forest-labs/FLUX.1-schnell": ("FLUX.1 schnell", "Apache-2.0", "about 34 GB in bfloat16"),
+    "black-forest-labs/FLUX.1-Fill-dev": (
+        "FLUX.1 Fill dev", "FLUX.1 dev non-commercial, to be accepted on its page", "about 34 GB in bfloat16",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the configuration files of a pipeline's folder say, read before any weights are."""
+
+    family: Family
+    inputs: int  # channels that the denoising network takes
+    factor: int  # pixels a latent pixel, along one side
+    texts: tuple[str, ...]  # text encoders that the folder holds
+
+    @property
+    def flux(self) -> bool:
+        """Whether it is a flow on packed latents."""
+        return self.family in ("flux", "fill")
+
+    @property
+    def body(self) -> str:
+        """The part that denoises."""
+        return "transformer" if self.flux else "unet"
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the network sees the area; else the stock pipeline brings the outside back after every step."""
+        return self.family == "fill" or self.inputs == 9
+
+    @property
+    def mask_guided(self) -> bool:
+        """Whether Eq. 11 can be run: only UNets that see the area have an unconditional row for it."""
+        return self.takes_mask and not self.flux
+
+
+def source(settings: Backbone) -> Source:
+    """Title, licence, size and the command that gets the model."""
+    title, licence, size = _KNOWN.get(settings.model, ("An inpainting pipeline", "see its page", "see its page"))
+    revision = f" --revision {settings.revision}" if settings.revision else ""
+    return Source(title, licence, size, f"hf download {settings.model}{revision} --local-dir {{folder}}")
+
+
+def find(settings: Backbone, weights: Path) -> Path:
+    """The pipeline's folder; raises `WeightsNotFound` naming the places looked in, licence, size and command."""
+    return _pretrained.find(settings.model, source(settings), weights, SHIPPED, settings.revision)
+
+
+def read(folder: Path) -> Kind:
+    """What the folder is; raises `Refused` where it is no pipeline that can inpaint here."""
+    index = _json(folder / "model_index.json")
+    name = str(index.get("_class_name"))
+    if name not in FAMILIES:
+        raise Refused(f"{folder} holds a {name}; known are {', '.join(FAMILIES)}")
+    family = FAMILIES[name]
+    flux = family in ("flux", "fill")
+    body = "transformer" if flux else "unet"
+    vae = _json(folder / "vae" / "config.json")
+    factor, latents = 2 ** (len(vae["block_out_channels"]) - 1), int(vae.get("latent_channels", 4))
+    _check(folder / "vae", "makes latents of", latents, (16,) if flux else (4,))
+    wanted = {"sd": (4, 9), "xl": (4, 9), "flux": (4 * latents,), "fill": (8 * latents + 4 * factor**2,)}[family]
+    inputs = int(_json(folder / body / "config.json").get("in_channels", 64 if flux else 4))
+    _check(folder / body, "takes", inputs, wanted)
+    texts = tuple(part for part in ("text_encoder", "text_encoder_2") if (index.get(part) or [None])[0])
+    return Kind(family, inputs, factor, texts)
+
+
+def check_size(folder: Path, kind: Kind, resolution: int) -> None:
+    """Raise `Refused` where the resolution is not a whole number of latent pixels (of 2x2 patches for Flux)."""
+    step = kind.factor * (2 if kind.flux else 1)
+    if resolution % step:
+        raise Refused(
+            f"resolution {resolution} is no multiple of {step}, which one {'patch' if kind.flux else 'pixel'} of the "
+            f"latents of {folder} covers: set resolution={-(-resolution // step) * step}"
+        )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise Refused(
+            f"{path} cannot be read ({type(error).__name__}): expected a folder in the layout of diffusers, with "
+            "model_index.json and one folder a part, as `hf download` and `save_pretrained` leave it"
+        ) from error
+
+
+def _check(part: Path, verb: str, found: int, wanted: tuple[int, ...]) -> None:
+    if found not in wanted:
+        numbers = " or ".join(map(str, wanted))
+        raise Refused(f"{part} {verb} {found} channels, expected {numbers}: this is no inpainting model of its family")

@@ -1,0 +1,171 @@
+"""Repainting an area with a diffusion pipeline (tuning-free paper, Sec. 3.2)."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amodal_bench.errors import Refused
+from amodal_bench.types import Image, Mask
+
+from .backbones import Kind, check_size, read
+from .latents import bytes_of, decode, encode, kept_alive, scaled, shrunk
+from .leakage import Leak
+from .params import Denoising, InpaintParams
+from .pipelines import Null, dtype_of, load, set_scheduler
+from .prompts import Embeddings, embeddings
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+
+
+class DiffusionFill:
+    """A stock inpainting pipeline that always sees `forward_batch` instances.
+
+    Guidance: on UNets the scale is 1 + w, on the mask's condition (Eq. 11) or the text's. Flux has no unconditional
+    row: there w itself is the library's `guidance_scale`, which acts only in models distilled for it (dev and Fill,
+    not schnell).
+    """
+
+    def __init__(self, folder: Path, params: InpaintParams, device: str) -> None:
+        """Read configurations, refuse what cannot work, then read weights; nothing is fetched."""
+        self._params, self._device, self._kind = params, device, read(folder)
+        check_size(folder, self._kind, params.resolution)
+        check_outside(self._kind, params.denoising)
+        settings = params.backbone
+        found = embeddings(folder, self._kind, settings, params.denoising.prompt, device)
+        self.pipe = load(folder, self._kind, settings, device)
+        set_scheduler(self.pipe, self._kind, settings.scheduler, params.denoising.leakage == "eq7")
+        self._dtype = dtype_of(settings, self._kind, device)
+        self._scale = guidance_scale(self._kind, params.denoising)
+        self._prompt = prompt_rows(found, self._masked_guidance, params.forward_batch)
+        self._empty = self._encoded_nothing() if self._masked_guidance else None
+
+    @property
+    def _masked_guidance(self) -> bool:
+        return self._params.denoising.guidance == "mask" and self._kind.mask_guided and self._scale > 1
+
+    def __call__(self, x: Floats, area: Mask, seeds: Sequence[int]) -> Image:
+        """uint8 (B, R, R, 3) of x float32 (B, R, R, 3) on [-1, 1] with the areas bool (B, R, R) repainted.
+
+        `seeds` has one a instance; B is at most `forward_batch`. Where the area is empty, or the strength 0, the
+        answer is x.
+        """
+        if not len(x) == len(area) == len(seeds) <= self._params.forward_batch:
+            raise ValueError(
+                f"expected as many areas and seeds as images and at most forward_batch={self._params.forward_batch}, "
+                f"got {len(x)} images, {len(area)} areas, {len(seeds)} seeds"
+            )
+        found: Image = bytes_of(torch.from_numpy(x)).numpy()
+        denoising = self._params.denoising
+        live = np.flatnonzero(area.any(axis=(1, 2)))
+        if len(live) and not (denoising.leakage == "strength" and denoising.strength == 0):
+            found[live] = self._painted(x[live], area[live], [seeds[k] for k in live.tolist()])
+        return found
+
+    @torch.no_grad()
+    def _painted(self, x: Floats, area: Mask, seeds: list[int]) -> Image:
+        """The same for areas that are not empty."""
+        lacking = self._params.forward_batch - len(x)
+        pixels = torch.from_numpy(np.pad(x, ((0, lacking), (0, 0), (0, 0), (0, 0)), mode="edge")).permute(0, 3, 1, 2)
+        areas = torch.from_numpy(np.pad(area, ((0, lacking), (0, 0), (0, 0)), mode="edge"))[:, None].float()
+        latents = self.latents(pixels.to(self._device), areas.to(self._device), [*seeds, *[0] * lacking])
+        found = bytes_of(decode(self.pipe.vae, latents)[: len(x)]).permute(0, 2, 3, 1)
+        return found.contiguous().cpu().numpy()
+
+    @torch.no_grad()
+    def latents(self, pixels: Tensor, area: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Scaled latents of images (B, 3, R, R) on [-1, 1] with areas (B, 1, R, R) in {0, 1} repainted.
+
+        B is `forward_batch`, one seed each.
+        """
+        vae, denoising, size = self.pipe.vae, self._params.denoising, self._params.resolution
+        area = kept_alive(area, self._kind.factor)
+        if self._kind.takes_mask:
+            raw, masked = encode(vae, torch.cat([pixels, pixels * (1 - area)])).chunk(2)
+        else:
+            raw = masked = encode(vae, pixels)  # the stock pipelines want a masked image and do not use it
+        clean = scaled(vae, raw).to(self._dtype)
+        found = self.pipe(
+            **self._images(pixels, clean, masked), mask_image=area, **self._prompt, height=size, width=size,
+            strength=denoising.strength if denoising.leakage == "strength" else 1.0,
+            num_inference_steps=denoising.steps, guidance_scale=self._scale,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            callback_on_step_end=self._leak(clean, area, seeds), output_type="latent",
+        ).images  # fmt: skip
+        return self.pipe._unpack_latents(found, size, size, self._kind.factor) if self._kind.flux else found
+
+    def _images(self, pixels: Tensor, clean: Tensor, masked: Tensor) -> dict[str, Tensor]:
+        """The image and the masked image as the family's call takes them."""
+        if self._kind.family == "fill":
+            self.pipe.clean, self.pipe.masked = clean, masked
+            return {"image": (pixels / 2 + 0.5).clamp(0, 1)}
+        if self._masked_guidance:
+            self.pipe.null = null(self._params.denoising, clean, self._empty)
+        return {"image": clean, "masked_image_latents": scaled(self.pipe.vae, masked).to(self._dtype)}
+
+    def _leak(self, clean: Tensor, area: Tensor, seeds: Sequence[int]) -> Leak | None:
+        """What comes after each step; None where the stock pipeline is left alone."""
+        denoising = self._params.denoising
+        strength = denoising.strength if denoising.leakage == "eq7" else 1.0
+        if denoising.leakage != "eq7" and not (denoising.keep_outside and self._kind.takes_mask):
+            return None
+        # The pipeline draws its own noise first of all from generators of the same seeds.
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = randn_tensor(clean.shape, generator=generators, device=clean.device, dtype=clean.dtype)
+        small = shrunk(area, self._kind.factor).to(clean)
+        if self._kind.flux:
+            clean, noise, small = (self._packed(value) for value in (clean, noise, small.expand_as(clean)))
+        return Leak(clean, noise, small, strength)
+
+    def _packed(self, latents: Tensor) -> Tensor:
+        return self.pipe._pack_latents(latents, *latents.shape)
+
+    @torch.no_grad()
+    def _encoded_nothing(self) -> Tensor:
+        size = self._params.resolution
+        return scaled(self.pipe.vae, encode(self.pipe.vae, torch.zeros(1, 3, size, size, device=self._device)))
+
+
+def check_outside(kind: Kind, denoising: Denoising) -> None:
+    """Raise `Refused` where the outside would be brought back in spite of `keep_outside`."""
+    if denoising.keep_outside is not False:
+        return
+    if denoising.leakage == "eq7":
+        raise Refused("leakage=eq7 sets the outside back after every step: leave denoising.keep_outside out")
+    if not kind.takes_mask:
+        raise Refused(
+            f"denoising.keep_outside=false: this model ({kind.family}, {kind.inputs} channels) does not see the area, "
+            "and its pipeline brings the outside back after every step; take a 9-channel UNet or Flux Fill, or leave "
+            "keep_outside out"
+        )
+
+
+def guidance_scale(kind: Kind, denoising: Denoising) -> float:
+    """The stock pipelines' argument: 1 + w for UNets (1 is no guidance), w for Flux."""
+    if denoising.guidance == "none":
+        return 1.0
+    if denoising.guidance == "mask" and not kind.mask_guided:
+        log.warning("mask guidance (Eq. 11) is off: a %s with %d channels has no input for it", kind.body, kind.inputs)
+        return denoising.w if kind.flux else 1.0
+    return denoising.w if kind.flux else 1 + denoising.w
+
+
+def prompt_rows(found: Embeddings, same: bool, rows: int) -> Embeddings:
+    """Embeddings for a batch; with `same` the unconditional half has the prompt, so that only the mask differs."""
+    names = {name: name.removeprefix("negative_") if same else name for name in found}
+    return {name: torch.cat([found[taken]] * rows) for name, taken in names.items()}
+
+
+def null(denoising: Denoising, clean: Tensor, empty: Any) -> Null:
+    """The unconditional row: all to be painted and nothing shown, nothing to be painted and all shown, or as given."""
+    if denoising.null_mask == "zero":
+        return Null(0.0, clean)
+    return Null(1.0 if denoising.null_mask == "full" else None, empty)

@@ -1,0 +1,96 @@
+"""The prompt's embeddings: from the pipeline's folder, from the cache, or made once by its text encoders."""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from amodal_bench.cache import cache_folder, tree_digest, write_atomic
+from amodal_bench.errors import Refused
+
+from .backbones import Kind
+from .params import Backbone
+from .pipelines import dtype_of, load_texts
+
+log = logging.getLogger(__name__)
+
+Embeddings = dict[str, Tensor]  # by the names of the pipelines' arguments, one row each
+
+FILE = "prompt_embeds.safetensors"
+_NAMES = {
+    "sd": ("prompt_embeds", "negative_prompt_embeds"),
+    "xl": ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+    "flux": ("prompt_embeds", "pooled_prompt_embeds"),
+    "fill": ("prompt_embeds", "pooled_prompt_embeds"),
+}
+
+
+def embeddings(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Embeddings:
+    """`prompt_embeds` (1, n, d) and what else the family's call takes, in the run's number type.
+
+    A file prompt_embeds.safetensors in the folder stands for text encoders. Else the folder's own encode the prompt
+    once, and the cache keeps the result under a digest of the encoders' files. Raises `Refused` where there is
+    neither, or where the file is for another prompt.
+    """
+    own = folder / FILE
+    if own.is_file():
+        found = _shipped(own, kind, prompt)
+    elif kind.texts:
+        found = _remembered(folder, kind, settings, prompt, device)
+    else:
+        raise Refused(f"{folder} has neither text encoders nor {FILE}: the prompt {prompt!r} has no embeddings")
+    dtype = dtype_of(settings, kind, device)
+    return {name: found[name].to(device, dtype) for name in _NAMES[kind.family]}
+
+
+def _shipped(path: Path, kind: Kind, prompt: str) -> Embeddings:
+    try:
+        with safe_open(path, "pt") as file:
+            made_for = (file.metadata() or {}).get("prompt", "")
+        found: Embeddings = load_file(path)
+    except SafetensorError as error:
+        raise Refused(f"{path} is damaged: {error}") from error
+    if made_for != prompt:
+        raise Refused(f"{path} is for the prompt {made_for!r}, asked for {prompt!r}: there are no text encoders for it")
+    lacking = [name for name in _NAMES[kind.family] if name.removeprefix("negative_") not in found]
+    if lacking:
+        raise Refused(f"{path} lacks {', '.join(lacking)}; it has {', '.join(sorted(found))}")
+    return {name: found.get(name, found[name.removeprefix("negative_")]) for name in _NAMES[kind.family]}
+
+
+def _remembered(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Embeddings:
+    try:
+        note = _note(folder, kind, settings, prompt, device)
+        note.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("embeddings of the prompt are made anew each time: %s", error)
+        return _encoded(folder, kind, settings, prompt, device)
+    if not note.is_file():
+        write_atomic(note, save(_encoded(folder, kind, settings, prompt, device), {"prompt": prompt}))
+    return load_file(note)
+
+
+def _note(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Path:
+    """The cache's file for these text encoders, this prompt and the way of computing."""
+    parts = sorted(part for part in folder.iterdir() if part.name.startswith(("text_encoder", "tokenizer")))
+    digests = [f"{part.name} {tree_digest(part)}" for part in parts]
+    index = hashlib.sha256((folder / "model_index.json").read_bytes()).hexdigest()
+    how = [str(settings.variant), str(dtype_of(settings, kind, device)), device.partition(":")[0]]
+    text = "\n".join([folder.name, index, *digests, *how, prompt])
+    return cache_folder() / "prompts" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+
+
+@torch.no_grad()
+def _encoded(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Embeddings:
+    """What the stock pipeline makes of the prompt, the unconditional half for text guidance included."""
+    pipe: Any = load_texts(folder, kind, settings, device)
+    if kind.flux:
+        found = pipe.encode_prompt(prompt, prompt, device=device)[:2]
+    else:
+        found = pipe.encode_prompt(prompt, device=device, num_images_per_prompt=1, do_classifier_free_guidance=True)
+    return {name: value.cpu().contiguous() for name, value in zip(_NAMES[kind.family], found, strict=True)}

@@ -1,0 +1,37 @@
+"""sam: SAM pointed at the visible mask, the modal baseline. Importing this needs no torch; `load` does."""
+
+from amodal_bench.errors import Refused
+from amodal_bench.methods._segment.baseline import Prompted
+from amodal_bench.plugin import AnyDataset, MethodCard, TrainingRun
+
+from .params import SamParams
+from .training import Training
+
+__all__ = ["Sam", "SamParams", "Training"]
+
+
+class Sam(Prompted):
+    """Predict what SAM finds at points of the visible mask."""
+
+    card = MethodCard(
+        title="SAM (points on the visible mask)",
+        paper="Segment Anything (ICCV 2023); a baseline of the tuning-free paper's Table 1",
+        licence="Apache-2.0 (weights too)",
+        needs=("torch", "torchvision", "segment_anything", "safetensors"),
+        extra="inpaint",
+        weights="Meta's sam_vit_h_4b8939.pth (Apache-2.0, 2.6 GB): a plain download, docs/sam.md",
+        batch_size=8,
+    )
+    Params = SamParams
+    Training = Training
+
+    def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
+        """Train the tiny segmenter on whole objects; raises `Refused` for a `segmenter.type` of another size."""
+        from .train import train as start
+
+        if self.params.segmenter.type != "nano":
+            raise Refused(
+                f"segmenter.type {self.params.segmenter.type} is Meta's, not trained here: amodal-bench train "
+                "--method sam-nano"
+            )
+        start(train, val, run)
