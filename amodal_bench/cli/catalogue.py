@@ -60,12 +60,13 @@ def _state(preset: Preset) -> str:
     if lacking:
         extra = f": pip install 'amodal-bench[{card.extra}]'" if card.extra else ""
         return f"[yellow]not installed[/]: {', '.join(lacking)}{extra}"
-    if not card.trained:
-        return "[green]ready[/]"
     try:
+        preset.make().pretrained(weights_root(None))
         found = find_checkpoint(preset, "DATASET", None, weights_root(None))
     except Refused:
-        return "[yellow]to be trained[/]"
+        return "[yellow]to be trained[/]" if card.trained else "[yellow]weights missing[/]"
+    if not card.trained:
+        return "[green]ready[/]"
     return f"[green]ready[/]: {found.path.name if found else ''}"
 
 

@@ -50,6 +50,8 @@ def _lines(run: LoadedRun) -> Iterator[Line]:
     yield "instances", _funnel(record["funnel"])
     yield "seed", str(spec["seed"])
     yield "weights", _weights(record.get("weights"))
+    pretrained = record.get("pretrained") or {}
+    yield "pretrained", ", ".join(f"{part} sha256 {facts['sha256'][:12]}" for part, facts in pretrained.items())
     yield "command", " ".join(record["argv"])
     git = record.get("git")
     yield "code", f"commit {git['commit']}{' with changes' if git.get('dirty') else ''}" if git else "not a checkout"

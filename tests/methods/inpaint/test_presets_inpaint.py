@@ -15,8 +15,8 @@ from amodal_bench.registry import Registry
 from amodal_bench.spec import resolved
 
 REGISTRY = Registry()
-# inpaint-nano, which ships, has a page and tests of its own.
-NAMES = [name for name in presets.preset_names() if name.startswith("inpaint-") and name != "inpaint-nano"]
+# inpaint-nano and its ablations, which ship, have a page and tests of their own.
+NAMES = [name for name in presets.preset_names() if name.startswith("inpaint-") and not name.startswith("inpaint-nano")]
 PLAIN = ["inpaint-sd15", "inpaint-sd2", "inpaint-sdxl", "inpaint-flux"]
 PAGE = Path(__file__).parents[3] / "docs" / "inpaint.md"
 

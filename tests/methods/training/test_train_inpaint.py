@@ -1,0 +1,90 @@
+"""The tiny inpainting pipeline is trained, cut off, resumed, and loads like any other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+pytest.importorskip("accelerate")
+
+from amodal_bench.methods._training.progress import read  # noqa: E402
+from amodal_bench.methods._window import Crop  # noqa: E402
+from amodal_bench.methods.inpaint.codec import codec, learn_decoder, patches, set_encoder  # noqa: E402
+from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402
+from amodal_bench.methods.inpaint.params import InpaintParams, Training  # noqa: E402
+from amodal_bench.methods.inpaint.train import train  # noqa: E402
+from amodal_bench.plugin import TrainingRun  # noqa: E402
+
+Start = Callable[..., TrainingRun]
+PARAMS = InpaintParams(resolution=64, region=Crop(mode="square"), forward_batch=2)
+TINY: dict[str, Any] = {
+    "channels": (8, 32), "layers": 1, "codec_steps": 4, "codec_width": 8, "epochs": 4, "batch": 4, "rate": 1e-3,
+    "val_limit": 4, "log_every": 1, "schedule": "step",
+}  # fmt: skip
+
+
+def smooth(count: int) -> Any:
+    torch.manual_seed(0)
+    return torch.nn.functional.avg_pool2d(torch.rand(count, 3, 64, 64) * 2 - 1, 5, 1, 2)
+
+
+def test_the_encoder_is_the_principal_components_of_patches() -> None:
+    images, vae = smooth(8), codec(8)
+    set_encoder(vae, images)
+    with torch.no_grad():
+        latents = vae.encode(images).latents.permute(0, 2, 3, 1).reshape(-1, 4).double()
+    assert latents.shape == (8 * 32 * 32, 4)
+    assert latents.mean(dim=0).abs().max() < 1e-4
+    covariance = torch.cov(latents.T)
+    assert (covariance - covariance.diag().diag()).abs().max() < 1e-3
+    assert covariance[0, 0] == pytest.approx(1, abs=1e-3)
+    values = np.linalg.eigvalsh(np.cov(patches(images).T.double().numpy()))[::-1][:4]
+    assert np.allclose(covariance.diag(), np.sqrt(values / values[0]), atol=1e-3)
+
+
+def test_the_decoder_learns() -> None:
+    images, vae = smooth(8), codec(8)
+    set_encoder(vae, images)
+    torch.manual_seed(0)
+    before = learn_decoder(vae, iter([images]), 1)
+    assert learn_decoder(codec_with(images), iter([images] * 200), 200) < 0.5 * before
+
+
+def codec_with(images: Any) -> Any:
+    torch.manual_seed(0)
+    vae = codec(8)
+    set_encoder(vae, images)
+    return vae
+
+
+def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, start: Start) -> None:
+    config = Training.model_validate({**TINY, "ema": 0.9})
+    whole, parts = start(config, "whole"), start(config, "parts")
+    train(PARAMS, ellipses(8), ellipses(8), whole)
+    pool = 768  # the codec's images come first
+    with pytest.raises(interrupted):
+        train(PARAMS, ellipses(8, calls=pool + 20), ellipses(8), parts)
+    assert not (parts.out / "model.safetensors").exists()
+    train(PARAMS, ellipses(8), ellipses(8), parts)
+    for file in ("model.safetensors", "pipeline/unet/diffusion_pytorch_model.safetensors"):
+        assert (parts.out / file).read_bytes() == (whole.out / file).read_bytes()
+    assert [row["loss"] for row in read(parts.out / "train_log.csv")] == [
+        row["loss"] for row in read(whole.out / "train_log.csv")
+    ]
+    assert any("dB after 4 steps" in line for line in whole.monitor.lines)  # type: ignore[attr-defined]
+
+
+def test_what_comes_out_is_a_pipeline_that_paints(ellipses: Any, start: Start) -> None:
+    run = start(Training.model_validate({**TINY, "epochs": 1, "half": True}))
+    train(PARAMS, ellipses(8), ellipses(8), run)
+    fill = DiffusionFill(run.out / "pipeline", PARAMS, "cpu")
+    x = np.zeros((2, 64, 64, 3), dtype=np.float32)
+    area = np.zeros((2, 64, 64), dtype=np.bool_)
+    area[:, 16:48, 16:48] = True
+    painted = fill(x, area, [1, 2])
+    assert painted.shape == (2, 64, 64, 3)
+    assert painted.dtype == np.uint8
+    assert painted.std() > 0
