@@ -100,6 +100,10 @@ def read(folder: Path) -> Kind:
     flux = family in ("flux", "fill")
     body = "transformer" if flux else "unet"
     vae = _json(folder / "vae" / "config.json")
+    if not vae.get("block_out_channels"):
+        raise Refused(
+            f"{folder / 'vae'} holds a {vae.get('_class_name')} without block_out_channels: its scale is unknown"
+        )
     factor, latents = 2 ** (len(vae["block_out_channels"]) - 1), int(vae.get("latent_channels", 4))
     _check(folder / "vae", "makes latents of", latents, (16,) if flux else (4,))
     wanted = {"sd": (4, 9), "xl": (4, 9), "flux": (4 * latents,), "fill": (8 * latents + 4 * factor**2,)}[family]

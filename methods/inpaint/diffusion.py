@@ -55,8 +55,8 @@ class DiffusionFill:
     def __call__(self, x: Floats, area: Mask, seeds: Sequence[int]) -> Image:
         """uint8 (B, R, R, 3) of x float32 (B, R, R, 3) on [-1, 1] with the areas bool (B, R, R) repainted.
 
-        `seeds` has one a instance; B is at most `forward_batch`. Where the area is empty, or the strength 0, the
-        answer is x.
+        `seeds` has one an instance; B is at most `forward_batch`. The answer is x where the area is empty, and with
+        `leakage: strength` at a strength of 0 (where Eq. 7 answers what the VAE makes of x).
         """
         if not len(x) == len(area) == len(seeds) <= self._params.forward_batch:
             raise ValueError(

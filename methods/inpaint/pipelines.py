@@ -133,7 +133,7 @@ def _from_folder(folder: Path, kind: Kind, settings: Backbone, dtype: torch.dtyp
             str(folder), local_files_only=True, variant=settings.variant, dtype=dtype,
             **_WITHOUT[kind.family], **parts,
         )  # fmt: skip
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Refused(f"{folder} cannot be loaded: {error}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from amodal_bench.cache import write_atomic
@@ -192,5 +192,5 @@ def write_pipeline(folder: Path, network: nn.Module, vae: AutoencoderTiny, half:
         "vae": ["diffusers", "AutoencoderTiny"],
     }
     write_atomic(folder / "model_index.json", (json.dumps(index, indent=2) + "\n").encode())
-    embedding = {"prompt_embeds": torch.zeros(1, 1, TEXT)}
-    write_atomic(folder / "prompt_embeds.safetensors", weights.to_bytes(embedding, {"prompt": ""}))
+    embedding = save({"prompt_embeds": torch.zeros(1, 1, TEXT)}, {"prompt": ""})
+    write_atomic(folder / "prompt_embeds.safetensors", embedding)

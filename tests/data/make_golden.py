@@ -32,9 +32,8 @@ def make_run(method: str, dataset: str) -> None:
     record = job.folder.record()
     weights = record["weights"] and {**record["weights"], "path": Path(record["weights"]["path"]).name}
     pretrained = {part: {**facts, "path": Path(facts["path"]).name} for part, facts in record["pretrained"].items()}
-    own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None}
-    own |= {"weights": weights, "pretrained": pretrained}
-    job.folder.write_record({**record, **own})
+    own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None, "weights": weights}
+    job.folder.write_record({**record, **own, "pretrained": pretrained})
 
 
 def main() -> None:

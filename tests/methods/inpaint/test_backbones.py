@@ -1,0 +1,236 @@
+"""Folders of pipelines: found, refused before weights are read, and their prompt's embeddings."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+transformers = pytest.importorskip("transformers")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from amodal_bench.cache import cache_folder  # noqa: E402
+from amodal_bench.errors import Refused, UnknownName, WeightsNotFound  # noqa: E402
+from amodal_bench.methods.inpaint import pipelines  # noqa: E402
+from amodal_bench.methods.inpaint.backbones import FAMILIES, find, read  # noqa: E402
+from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402
+from amodal_bench.methods.inpaint.params import Backbone, InpaintParams  # noqa: E402
+
+Make = Callable[..., Any]
+
+
+def opened(folder: Path, resolution: int = 64, device: str = "cpu", **asked: Any) -> DiffusionFill:
+    params = InpaintParams.model_validate({"resolution": resolution, **asked})
+    return DiffusionFill(folder, params, device)
+
+
+@pytest.mark.parametrize(
+    ("model", "revision", "told"),
+    [
+        ("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", None, r"Stable Diffusion XL.*OpenRAIL\+\+-M.*14 GB"),
+        ("stable-diffusion-v1-5/stable-diffusion-inpainting", "8a4288a", r"1\.5 inpainting.*OpenRAIL-M.*about 4 GB"),
+        ("sd2-community/stable-diffusion-2-inpainting", None, r"Stable Diffusion 2.*OpenRAIL\+\+-M.*about 5 GB"),
+        ("black-forest-labs/FLUX.1-schnell", None, r"FLUX\.1 schnell.*Apache-2\.0.*34 GB"),
+        ("black-forest-labs/FLUX.1-Fill-dev", None, r"FLUX\.1 Fill dev.*non-commercial.*34 GB"),
+        ("someone/else", None, r"An inpainting pipeline.*see its page"),
+    ],
+)
+def test_a_missing_model_is_told_with_what_it_takes(
+    model: str, revision: str | None, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsNotFound, match=f"(?s){told}") as caught:
+        find(Backbone(model=model, revision=revision), tmp_path)
+    command = f"hf download {model}{f' --revision {revision}' if revision else ''} --local-dir {tmp_path / model}"
+    assert command in str(caught.value)
+
+
+def test_a_folder_below_the_weights_is_found(folder: Make, tmp_path: Path) -> None:
+    shutil.copytree(folder("nano"), tmp_path / "mine" / "nano")
+    assert find(Backbone(model="mine/nano"), tmp_path) == tmp_path / "mine" / "nano"
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "inputs", "factor", "texts"),
+    [
+        ("sd9", "sd", 9, 8, 1), ("sd4", "sd", 4, 8, 1), ("xl", "xl", 9, 8, 2), ("flux", "flux", 64, 8, 2),
+        ("fill", "fill", 384, 8, 2), ("nano", "sd", 9, 4, 0),
+    ],
+)  # fmt: skip
+def test_what_a_folder_says(name: str, family: str, inputs: int, factor: int, texts: int, folder: Make) -> None:
+    kind = read(folder(name))
+    assert (kind.family, kind.inputs, kind.factor, len(kind.texts)) == (family, inputs, factor, texts)
+
+
+def test_every_known_class_is_one_of_diffusers() -> None:
+    import diffusers
+
+    assert [name for name in FAMILIES if not hasattr(diffusers, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "values", "told"),
+    [
+        (
+            "sd9",
+            "model_index.json",
+            {"_class_name": "KandinskyPipeline"},
+            r"sd9 holds a KandinskyPipeline; known are St",
+        ),
+        (
+            "sd9",
+            "unet/config.json",
+            {"in_channels": 5},
+            r"sd9/unet takes 5 channels, expected 4 or 9: this is no inpai",
+        ),
+        ("flux", "transformer/config.json", {"in_channels": 384}, r"transformer takes 384 channels, expected 64: "),
+        ("sd9", "vae/config.json", {"latent_channels": 16}, r"sd9/vae makes latents of 16 channels, expected 4: "),
+        ("sd9", "vae/config.json", {"block_out_channels": None}, r"holds a AutoencoderKL without block_out_channels: "),
+        ("sd9", "vae/config.json", {"block_out_channels": [8] * 9}, r"resolution 64 is no multiple of 256, .*ion=256$"),
+        ("flux", "vae/config.json", {"block_out_channels": [8] * 7}, r"no multiple of 128, which one patch of "),
+    ],
+)
+def test_what_cannot_work_is_refused_before_weights_are_read(
+    name: str, file: str, values: dict[str, Any], told: str, changed: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(pipelines, "_from_folder")
+    with pytest.raises(Refused, match=told):
+        opened(changed(name, file, **values))
+
+
+@pytest.mark.parametrize("name", ["sd4", "flux"])
+def test_an_outside_that_cannot_be_left_free_is_refused(name: str, folder: Make) -> None:
+    with pytest.raises(
+        Refused, match=r"keep_outside=false: this model \(.*\) does not see the area, .* 9-channel UNet"
+    ):
+        opened(folder(name), denoising={"keep_outside": False})
+    with pytest.raises(Refused, match=r"leakage=eq7 sets the outside back after every step"):
+        opened(folder("sd9"), denoising={"keep_outside": False, "leakage": "eq7"})
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(folder: Make, tmp_path: Path) -> None:
+    expected = r"model_index\.json cannot be read \(FileNotFoundError\): expected a folder in the layout of diffusers"
+    with pytest.raises(Refused, match=expected):
+        opened(tmp_path)
+    (tmp_path / "model_index.json").write_text("{no json")
+    with pytest.raises(Refused, match=r"model_index\.json cannot be read \(JSONDecodeError\)"):
+        opened(tmp_path)
+
+
+def test_missing_and_damaged_weights_are_refused(folder: Make, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder("nano"), tmp_path / "nano")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(b"none")
+    with pytest.raises(Refused, match=r"nano cannot be loaded: "):
+        opened(copy)
+    weights.unlink()
+    with pytest.raises(Refused, match=r"(?s)nano cannot be loaded: .*no file named diffusion_pytorch_model"):
+        opened(copy)
+
+
+def test_weights_of_another_network_are_refused(changed: Make) -> None:
+    with pytest.raises(Refused, match=r"(?s)nano cannot be loaded: .*(shape|size)"):
+        opened(changed("nano", "unet/config.json", block_out_channels=[32, 32]))
+
+
+def test_int8_needs_a_gpu_and_flux(folder: Make) -> None:
+    for name, told in [("flux", "this is flux on cpu"), ("sd9", "this is sd on cpu")]:
+        with pytest.raises(Refused, match=f"int8 is for Flux on a GPU .*{told}: set backbone.quantize=none"):
+            opened(folder(name), resolution=128, backbone={"quantize": "int8"})
+
+
+def test_a_scheduler_is_taken_by_name(folder: Make) -> None:
+    loaded = opened(folder("nano"), backbone={"scheduler": "EulerDiscreteScheduler"})
+    assert type(loaded.pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+    assert loaded.pipe.scheduler.config.prediction_type == "sample"
+    with pytest.raises(
+        UnknownName, match=r"unknown scheduler 'EulerScheduler'\. Did you mean '.*Known: .*PNDMScheduler"
+    ):
+        opened(folder("nano"), backbone={"scheduler": "EulerScheduler"})
+
+
+def test_numbers_and_memory_are_as_asked(folder: Make, scenes: Make) -> None:
+    asked = {"dtype": "bfloat16", "slicing": True, "tiling": True, "offload": True}
+    loaded = opened(folder("sd9"), backbone=asked, denoising={"steps": 4})
+    assert loaded.pipe.unet.dtype == loaded.pipe.vae.dtype == torch.bfloat16
+    assert loaded.pipe.vae.use_slicing
+    assert loaded.pipe.vae.use_tiling
+    assert loaded(*scenes("sd9", 1)).std() > 1
+    half = pipelines.load(folder("xl"), read(folder("xl")), Backbone(dtype="float16"), "cpu")
+    assert (half.unet.dtype, half.vae.dtype) == (torch.float16, torch.float32)  # force_upcast
+    assert half.watermark is None
+
+
+@pytest.mark.parametrize("name", ["sd9", "xl", "flux"])
+def test_text_encoders_are_read_once(name: str, folder: Make, monkeypatch: pytest.MonkeyPatch, scenes: Make) -> None:
+    asked = {"steps": 4, "prompt": "a whole thing"}
+    size = 128 if name == "flux" else 64
+    first = opened(folder(name), size, denoising=asked)
+    assert first.pipe.text_encoder is None
+    assert first.pipe.tokenizer is None
+
+    def refuse(*given: Any, **named: Any) -> None:
+        raise AssertionError("a text encoder is read again")
+
+    for what in ("CLIPTextModel", "CLIPTextModelWithProjection", "CLIPTokenizer", "T5EncoderModel"):
+        monkeypatch.setattr(getattr(transformers, what), "from_pretrained", refuse)
+    second = opened(folder(name), size, denoising=asked)
+    assert (first(*scenes(name, 1)) == second(*scenes(name, 1))).all()
+    with pytest.raises(AssertionError, match="read again"):
+        opened(folder(name), size, denoising={**asked, "prompt": "another"})
+
+
+def test_other_text_encoders_of_the_same_name_have_other_embeddings(folder: Make, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder("sd9"), tmp_path / "sd9")
+    before = opened(copy)._prompt["prompt_embeds"]
+    weights = copy / "text_encoder" / "model.safetensors"
+    shifted = {name: value + 0.1 for name, value in load_file(weights).items()}
+    save_file(shifted, weights, metadata={"format": "pt"})
+    assert not torch.equal(opened(copy)._prompt["prompt_embeds"], before)
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    before = opened(folder("sd9"))._prompt
+    monkeypatch.setenv("AMODAL_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with caplog.at_level(logging.WARNING, "amodal_bench"):
+        after = opened(folder("sd9"))._prompt
+    assert "embeddings of the prompt are made anew each time" in caplog.text
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_embeddings_that_come_with_the_folder_stand_for_text_encoders(folder: Make, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder("sd9"), tmp_path / "sd9")
+    stored = len(list((cache_folder() / "prompts").glob("*")))
+    mine = torch.randn(1, 5, 16)
+    save_file({"prompt_embeds": mine}, copy / "prompt_embeds.safetensors", metadata={"prompt": ""})
+    for part in ("text_encoder", "tokenizer"):
+        shutil.rmtree(copy / part)
+    loaded = opened(copy, forward_batch=2)
+    assert torch.equal(loaded._prompt["prompt_embeds"], torch.cat([mine, mine]))
+    assert len(list((cache_folder() / "prompts").glob("*"))) == stored
+    with pytest.raises(Refused, match=r"prompt_embeds\.safetensors is for the prompt '', asked for 'a cat'"):
+        opened(copy, denoising={"prompt": "a cat"})
+    save_file({"other": mine}, copy / "prompt_embeds.safetensors")
+    with pytest.raises(Refused, match=r"lacks prompt_embeds, negative_prompt_embeds; it has other"):
+        opened(copy)
+    (copy / "prompt_embeds.safetensors").write_bytes(b"broken")
+    with pytest.raises(Refused, match=r"prompt_embeds\.safetensors is damaged: "):
+        opened(copy)
+
+
+def test_a_folder_without_text_encoders_and_embeddings_is_refused(folder: Make, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder("nano"), tmp_path / "nano")
+    (copy / "prompt_embeds.safetensors").unlink()
+    assert json.loads((copy / "model_index.json").read_text())["text_encoder"] == [None, None]
+    with pytest.raises(
+        Refused, match=r"neither text encoders nor prompt_embeds\.safetensors: the prompt '' has no emb"
+    ):
+        opened(copy)
