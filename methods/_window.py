@@ -28,6 +28,13 @@ class Crop(Settings):
     masks: Literal["nearest", "area"] = "nearest"
 
 
+class Region(Crop):
+    """As `Crop`, but the whole image unless `mode` is given too, and masks by area."""
+
+    mode: Literal["box", "square", "none"] = "none"
+    masks: Literal["nearest", "area"] = "area"
+
+
 class Window(NamedTuple):
     """Rows [top, bottom) and columns [left, right) of an image; never empty."""
 

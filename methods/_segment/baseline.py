@@ -2,24 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from amodal_bench.methods._window import Crop, window
+from amodal_bench.methods._window import Region, window
 from amodal_bench.plugin import Method, Runtime, Settings
 from amodal_bench.types import AmodalQuery, Mask
 
 from .load import PointSegmenter, find, load
 from .points import draw_points
 from .settings import Segmenter
-
-
-class Region(Crop):
-    """As `Crop`, but the whole image unless `mode` is given too."""
-
-    mode: Literal["box", "square", "none"] = "none"
 
 
 class PromptedParams(Settings):

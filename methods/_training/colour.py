@@ -22,3 +22,11 @@ def on_own_colours(image: Image, mask: Mask, sigma: float, rng: np.random.Genera
     drawn = rng.choice(image[mask], mask.shape).astype(np.float32)
     behind = np.rint(ndimage.gaussian_filter(drawn, (sigma, sigma, 0))).astype(np.uint8)
     return np.where(mask[..., None], image, behind)
+
+
+def before_another(image: Image, mask: Mask, black: float, own: float, sigma: float, rng: np.random.Generator) -> Image:
+    """An object before black with probability `black`, before its own blurred colours with `own`, else as it is."""
+    chance = rng.random()
+    if chance < black:
+        return np.where(mask[..., None], image, np.uint8(0))
+    return on_own_colours(image, mask, sigma, rng) if chance < black + own else image

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from amodal_bench.methods._training.colour import on_own_colours, recoloured
+from amodal_bench.methods._training.colour import before_another, recoloured
 from amodal_bench.methods._training.feed import Place, read
 from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._window import cut_image, cut_visible, window
@@ -45,8 +45,8 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
         where = window(kept, self._params.region, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
         image = recoloured(cut_image(sample.query.image, where, size), training.colour, rng)
         mask = cut_visible(sample.amodal, where, size, by_area=True)
-        if rng.random() < training.plain:
-            image = on_own_colours(image, mask, self._params.condition.blur * size, rng)
+        sigma = self._params.condition.blur * size
+        image = before_another(image, mask, training.black, training.own, sigma, rng)
         found = cutout(cut_visible(kept, where, size, by_area=True), rng) if cut else hole(mask, rng)
         if rng.random() < 0.5:
             image, found = image[:, ::-1], found[:, ::-1]

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from amodal_bench.methods._segment.settings import Segmenter
 from amodal_bench.methods._training.course import Course
-from amodal_bench.methods._window import Crop
+from amodal_bench.methods._window import Region
 from amodal_bench.plugin import Settings
 
 
@@ -96,7 +96,7 @@ class InpaintParams(Settings):
 
     fill: Literal["diffusion", "telea"] = "diffusion"
     resolution: int = Field(default=1024, ge=64, multiple_of=64)
-    region: Crop = Crop(mode="none", masks="area")
+    region: Region = Region()
     condition: Condition = Condition()
     denoising: Denoising = Denoising()
     backbone: Backbone = Backbone()
@@ -109,17 +109,19 @@ class Training(Course):
     """Training of a tiny inpainting pipeline on whole objects; nothing hidden is ever seen.
 
     `channels` and `layers` are those of the UNet, `codec_width` and `codec_steps` of the decoder that is learned first.
-    `plain` is the share of images whose background becomes the object's blurred colours (Eq. 8), `cutout` that of holes
-    which leave nothing of the image but a piece of the object (and what is far away); the others are shapes,
-    silhouettes and everything. `enlarge` and `shift` draw the window around the object.
+    `black` and `own` are the shares of images whose background becomes black or the object's blurred colours (Eq. 8);
+    the others stay as they are. `cutout` is the share of holes which leave nothing of the image but a piece of the
+    object and what is far away; the others are shapes, silhouettes and everything. `enlarge` and `shift` draw the
+    window around the object.
     """
 
     channels: tuple[int, ...] = (64, 128, 192)
     layers: int = Field(default=2, ge=1)
     codec_width: int = Field(default=16, ge=8)
     codec_steps: int = Field(default=600, ge=0)
-    plain: float = Field(default=0.7, ge=0, le=1)
-    cutout: float = Field(default=0.5, ge=0, le=1)
+    black: float = Field(default=0.7, ge=0, le=1)
+    own: float = Field(default=0.2, ge=0, le=1)
+    cutout: float = Field(default=0.75, ge=0, le=1)
     enlarge: tuple[float, float] = (1.4, 2.4)
     shift: float = Field(default=0.1, ge=0, le=0.5)
     colour: float = Field(default=0.2, ge=0, lt=1)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from amodal_bench.methods._segment.nano import SIZE, build_nano
 from amodal_bench.methods._segment.points import draw_points
 from amodal_bench.methods._segment.settings import Segmenter
-from amodal_bench.methods._training.colour import on_own_colours, recoloured
+from amodal_bench.methods._training.colour import before_another, recoloured
 from amodal_bench.methods._training.feed import Place, batches, read
 from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
@@ -82,8 +82,7 @@ class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
         image = recoloured(cut_image(sample.query.image, where, SIZE), training.colour, rng)
         mask = cut_visible(sample.amodal, where, SIZE, by_area=True)
         shown = cut_visible(seen, where, SIZE, by_area=True)
-        if rng.random() < training.plain:
-            image = on_own_colours(image, mask, SIZE / 64, rng)
+        image = before_another(image, mask, training.black, training.own, SIZE / 64, rng)
         if rng.random() < training.soften:
             image = _softened(image, rng)
         if rng.random() < 0.5:

@@ -11,7 +11,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 
 from amodal_bench.methods._training.progress import read  # noqa: E402
-from amodal_bench.methods._window import Crop  # noqa: E402
+from amodal_bench.methods._window import Region  # noqa: E402
 from amodal_bench.methods.inpaint.codec import codec, learn_decoder, patches, set_encoder  # noqa: E402
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402
 from amodal_bench.methods.inpaint.params import InpaintParams, Training  # noqa: E402
@@ -19,7 +19,7 @@ from amodal_bench.methods.inpaint.train import train  # noqa: E402
 from amodal_bench.plugin import TrainingRun  # noqa: E402
 
 Start = Callable[..., TrainingRun]
-PARAMS = InpaintParams(resolution=64, region=Crop(mode="square"), forward_batch=2)
+PARAMS = InpaintParams(resolution=64, region=Region(mode="square"), forward_batch=2)
 TINY: dict[str, Any] = {
     "channels": (8, 32), "layers": 1, "codec_steps": 4, "codec_width": 8, "epochs": 4, "batch": 4, "rate": 1e-3,
     "val_limit": 4, "log_every": 1, "schedule": "step",
