@@ -23,7 +23,11 @@ class DatasetNotReady(Refused):
 
 
 class WeightsNotFound(Refused):
-    """A trained method has no checkpoint for what it was asked to run on."""
+    """Weights that a method needs are not on this machine; `missing` names the pretrained models among them."""
+
+    def __init__(self, message: str, missing: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
 
 
 class BadRecord(ValueError):

@@ -132,10 +132,8 @@ def build(model: type[Settings], values: Mapping[str, Any], owner: str) -> Setti
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
-            for e in error.errors()
-        ]
+        told = [(e, e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        faults = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {msg[0].lower()}{msg[1:]}" for e, msg in told]
         raise Refused(f"{owner}: {'; '.join(faults)}") from None
 
 

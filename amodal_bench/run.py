@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def prepare(request: Request) -> Job:
     if checkpoint:
         check_weights(preset, checkpoint)
     pretrained = find_pretrained(preset, weights)
+    check_installed(preset)
     device = provenance.choose_device(request.device, card.needs)
     flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
     dataset, location, source = open_dataset(request.dataset, registry, request.split, request.options, flags)
@@ -139,6 +141,15 @@ def prepare(request: Request) -> Job:
     store.check_writable(request.results)
     folder = store.run_folder(request.results, spec, preset.name)
     return Job(request, preset, dataset, location, checkpoint, pretrained, spec, folder, device)
+
+
+def check_installed(preset: Preset) -> None:
+    """Raise `Refused` naming the libraries that the method's card asks for and that are not installed."""
+    card = preset.plugin.cls.card
+    lacking = [name for name in card.needs if find_spec(name) is None]
+    if lacking:
+        way_out = f"pip install 'amodal-bench[{card.extra}]'" if card.extra else "install them"
+        raise Refused(f"{preset.name} needs what is not installed here, {', '.join(lacking)}: {way_out}")
 
 
 def check_weights(preset: Preset, checkpoint: Checkpoint) -> None:

@@ -9,7 +9,7 @@ from amodal_bench.errors import WeightsNotFound
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a user must know to get a model. `get` is a command in which {folder} stands for where to put it."""
+    """What a user must know to get a model. `get` is a command, or words; {folder} in it is where the model belongs."""
 
     title: str
     licence: str
@@ -29,18 +29,25 @@ def find(reference: str, source: Source, weights: Path, shipped: Path, revision:
     cached = _snapshot(reference, revision)
     if cached:
         return cached
+    hub = "\n       and: the hub's cache" if is_hub_id(reference) else ""
     raise WeightsNotFound(
         f"{source.title} ({reference}) is not on this machine.\n"
-        f"Looked for: {own}\n       and: {packed}\n       and: the hub's cache\n"
+        f"Looked for: {own}\n       and: {packed}{hub}\n"
         f"Licence: {source.licence}. Size: {source.size}.\n"
         f"Get it: {source.get.format(folder=own)}\n"
-        "or keep it elsewhere: --weights DIR or AMODAL_BENCH_WEIGHTS"
+        "or keep it elsewhere: --weights DIR or AMODAL_BENCH_WEIGHTS",
+        [source.title],
     )
+
+
+def is_hub_id(reference: str) -> bool:
+    """Whether it has the form OWNER/NAME."""
+    return reference.count("/") == 1
 
 
 def _snapshot(reference: str, revision: str | None) -> Path | None:
     """The folder of a hub id in the hub's own cache; None where it is no id, not there, or nobody can ask."""
-    if reference.count("/") != 1 or find_spec("huggingface_hub") is None:
+    if not is_hub_id(reference) or find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError

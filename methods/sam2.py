@@ -29,7 +29,7 @@ class Sam2(Prompted):
         licence="Apache-2.0 (weights too)",
         needs=("torch", "torchvision", "transformers"),
         extra="inpaint",
-        weights="facebook/sam2.1-hiera-large of the hub (Apache-2.0, 0.9 GB), docs/sam.md",
+        weights="a SAM 2 folder: docs/sam.md",
         batch_size=8,
     )
     Params = Sam2Params

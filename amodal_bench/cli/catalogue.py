@@ -8,7 +8,7 @@ from rich.table import Table
 
 from amodal_bench.cli import options as o
 from amodal_bench.cli.progress import make_console
-from amodal_bench.errors import Refused
+from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.locate import DataFlags, dataset_location, find_checkpoint, weights_root
 from amodal_bench.plugin import MethodCard
 from amodal_bench.presets import FOLDER, Preset, find_preset, preset_names, read_preset
@@ -63,8 +63,11 @@ def _state(preset: Preset) -> str:
     try:
         preset.make().pretrained(weights_root(None))
         found = find_checkpoint(preset, "DATASET", None, weights_root(None))
+    except WeightsNotFound as error:
+        names = ", ".join(error.missing) or "weights"
+        return "[yellow]to be trained[/]" if card.trained else f"[yellow]missing[/]: {names}"
     except Refused:
-        return "[yellow]to be trained[/]" if card.trained else "[yellow]weights missing[/]"
+        return "[red]weights unusable[/]: bench says why"
     if not card.trained:
         return "[green]ready[/]"
     return f"[green]ready[/]: {found.path.name if found else ''}"

@@ -18,6 +18,10 @@ SHIPPED = Path(__file__).parent / "weights"
 OFFICIAL = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 _TITLES = {"vit_b": "ViT-B", "vit_l": "ViT-L", "vit_h": "ViT-H"}
 _SIZES = {"vit_b": "375 MB", "vit_l": "1.2 GB", "vit_h": "2.6 GB"}
+_SAM2 = {
+    "facebook/sam2.1-hiera-large": ("SAM 2.1 large", "0.9 GB"),
+    "facebook/sam2.1-hiera-tiny": ("SAM 2.1 tiny", "0.2 GB"),
+}
 
 
 class PointSegmenter(Protocol):
@@ -76,6 +80,14 @@ def _sam(settings: Segmenter) -> Source:
     if settings.type == "nano":
         train = "amodal-bench train --method sam-nano --dataset synthetic, whose model.safetensors belongs at {folder}"
         return Source("SAM nano of this project", "Apache-2.0", "a few MB", train)
+    if Path(settings.checkpoint).name != OFFICIAL[settings.type]:
+        own = "put a .pth or .safetensors file of that size at {folder}; Meta's own is "
+        return Source(
+            f"SAM {_TITLES[settings.type]}",
+            "its own",
+            _SIZES[settings.type],
+            f"{own}segmenter.checkpoint={OFFICIAL[settings.type]}",
+        )
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{OFFICIAL[settings.type]}"
     return Source(
         f"SAM {_TITLES[settings.type]}",
@@ -86,7 +98,11 @@ def _sam(settings: Segmenter) -> Source:
 
 
 def _sam2(settings: Segmenter) -> Source:
+    if not _pretrained.is_hub_id(settings.checkpoint):
+        own = "put a folder in transformers' format, as save_pretrained leaves it, at {folder}"
+        return Source("SAM 2", "its own", "its own", own)
     revision = f" --revision {settings.revision}" if settings.revision else ""
     # The repositories also hold the same weights for another library.
     get = f'hf download {settings.checkpoint}{revision} --exclude "*.pt" --local-dir {{folder}}'
-    return Source("SAM 2", "Apache-2.0", "0.9 GB (large)", get)
+    title, size = _SAM2.get(settings.checkpoint, ("SAM 2", "see its page"))
+    return Source(title, "Apache-2.0", size, get)

@@ -38,9 +38,9 @@ class Inpaint(Method[InpaintParams]):
         title="Tuning-free: inpainting + SAM",
         paper="Tuning-free amodal segmentation via the occlusion-free bias of inpainting models (2025)",
         licence="Apache-2.0 (this implementation)",
-        needs=("torch", "torchvision", "diffusers", "transformers", "segment_anything"),
+        needs=("torch", "torchvision", "diffusers", "transformers", "segment_anything", "safetensors", "cv2"),
         extra="inpaint",
-        weights="an inpainting pipeline and SAM, downloaded once: docs/inpaint.md",
+        weights="an inpainting pipeline and SAM: docs/inpaint.md",
         batch_size=8,
     )
     Params = InpaintParams
@@ -52,7 +52,10 @@ class Inpaint(Method[InpaintParams]):
         self._segmenter: PointSegmenter | None = None
 
     def pretrained(self, weights: Path) -> Mapping[str, Path]:
-        """The inpainting pipeline's folder and the segmenter's weights; tells of both where both are missing."""
+        """The inpainting pipeline's folder and the segmenter's weights; tells of both where both are missing.
+
+        Raises `Refused` where the folder's configuration says that it cannot inpaint at `resolution`.
+        """
         from . import backbones
 
         parts: dict[str, Callable[[], Path]] = {
@@ -61,14 +64,18 @@ class Inpaint(Method[InpaintParams]):
         }
         if self.params.fill == "telea":
             del parts["inpainting"]
-        found, missing = {}, []
+        found: dict[str, Path] = {}
+        missing: list[WeightsNotFound] = []
         for part, find in parts.items():
             try:
                 found[part] = find()
             except WeightsNotFound as error:
-                missing.append(str(error))
+                missing.append(error)
         if missing:
-            raise WeightsNotFound("\n\n".join(missing))
+            names = [name for error in missing for name in error.missing]
+            raise WeightsNotFound("\n\n".join(map(str, missing)), names)
+        if "inpainting" in found:
+            backbones.check_size(found["inpainting"], backbones.read(found["inpainting"]), self.params.resolution)
         return found
 
     def load(self, runtime: Runtime) -> None:

@@ -15,6 +15,7 @@ from .params import Backbone
 Family = Literal["sd", "xl", "flux", "fill"]
 
 SHIPPED = Path(__file__).parent / "weights"
+NANO = "inpaint-nano/synthetic/pipeline"
 
 # The class that model_index.json names -> the family whose inpainting pipeline runs the folder.
 FAMILIES: Mapping[str, Family] = {
@@ -33,13 +34,14 @@ FAMILIES: Mapping[str, Family] = {
 # id -> title, licence, size of the files of one precision
 _KNOWN = {
     "stable-diffusion-v1-5/stable-diffusion-inpainting": (
-        "Stable Diffusion 1.5 inpainting", "CreativeML OpenRAIL-M", "about 4 GB, half of it with the variant fp16",
+        "Stable Diffusion 1.5 inpainting", "CreativeML OpenRAIL-M", "about 4 GB, half of it with backbone.variant=fp16",
     ),
     "sd2-community/stable-diffusion-2-inpainting": (
-        "Stable Diffusion 2 inpainting", "CreativeML OpenRAIL++-M", "about 5 GB, half of it with the variant fp16",
+        "Stable Diffusion 2 inpainting", "CreativeML OpenRAIL++-M", "about 5 GB, half of it with backbone.variant=fp16",
     ),
     "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": (
-        "Stable Diffusion XL inpainting", "CreativeML OpenRAIL++-M", "about 14 GB, half of it with the variant fp16",
+        "Stable Diffusion XL inpainting", "CreativeML OpenRAIL++-M",
+        "about 14 GB, half of it with backbone.variant=fp16",
     ),
     "black-forest-labs/FLUX.1-schnell": ("FLUX.1 schnell", "Apache-2.0", "about 34 GB in bfloat16"),
     "black-forest-labs/FLUX.1-Fill-dev": (
@@ -80,9 +82,26 @@ class Kind:
 
 def source(settings: Backbone) -> Source:
     """Title, licence, size and the command that gets the model."""
+    if settings.model == NANO:
+        train = "amodal-bench train --method inpaint-nano --dataset synthetic, whose pipeline belongs at {folder}"
+        return Source("Inpainting nano of this project", "Apache-2.0", "a few MB", train)
+    if not _pretrained.is_hub_id(settings.model):
+        own = "put a folder in the layout of diffusers, as save_pretrained leaves it, at {folder}"
+        return Source("An inpainting pipeline", "its own", "its own", own)
     title, licence, size = _KNOWN.get(settings.model, ("An inpainting pipeline", "see its page", "see its page"))
-    revision = f" --revision {settings.revision}" if settings.revision else ""
-    return Source(title, licence, size, f"hf download {settings.model}{revision} --local-dir {{folder}}")
+    return Source(title, licence, size, _download(settings))
+
+
+def _download(settings: Backbone) -> str:
+    """The command that gets what is read, in one precision: repositories hold the same weights several times."""
+    if settings.variant:
+        wanted, unwanted = [f"*.{settings.variant}.*", "*.json", "*.txt", "*.model"], []
+    else:  # what lies beside model_index.json is for other programs
+        wanted, unwanted = ["*/*", "model_index.json"], ["*.fp16.*"]
+    chosen = [f'--include "{pattern}"' for pattern in wanted]
+    chosen += [f'--exclude "{pattern}"' for pattern in ["safety_checker/*", *unwanted]]
+    revision = [f"--revision {settings.revision}"] if settings.revision else []
+    return " ".join(["hf download", settings.model, *revision, *chosen, "--local-dir {folder}"])
 
 
 def find(settings: Backbone, weights: Path) -> Path:

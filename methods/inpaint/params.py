@@ -1,5 +1,6 @@
 """The parameters of the tuning-free pipeline: the paper's with SDXL by default; docs/inpaint.md says why. No torch."""
 
+from math import ceil
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -36,9 +37,9 @@ class Denoising(Settings):
     `leakage`: `strength` starts from the image noised to the share `strength` of `steps` (SDEdit); `eq7` mixes the
     noised image back in after every one of `steps` (Eq. 7 as printed); `off` starts from pure noise. `keep_outside`
     brings the pixels outside the area back after every step; None: as the stock pipeline does (4-channel UNets and
-    Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight `w` on the mask condition (9-channel models only),
-    the library's classifier-free text guidance with scale 1 + `w`, or none; `null_mask` is the unconditional row's
-    mask: everything to be painted, nothing, or the same mask with an empty image.
+    Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight `w` on the mask condition (9-channel UNets only),
+    the library's own guidance (`text`; its scale is 1 + `w`, for Flux `w` itself), or none; `null_mask` is the
+    unconditional row's mask: everything to be painted, nothing, or the same mask with an empty image.
     """
 
     leakage: Literal["strength", "eq7", "off"] = "strength"
@@ -58,9 +59,11 @@ class Denoising(Settings):
     @model_validator(mode="after")
     def _some_step_is_run(self) -> Self:
         if self.leakage == "strength" and self.strength > 0 and int(self.steps * self.strength) < 1:
+            least = ceil(1 / self.strength)
+            least += int(least * self.strength) < 1  # rounding
             raise ValueError(
-                f"strength {self.strength} of {self.steps} steps is no step at all: raise steps to at least "
-                f"{int(1 / self.strength) + 1}, or set strength to 0 for no inpainting"
+                f"strength {self.strength} of {self.steps} steps is no step at all: raise steps to at least {least}, "
+                "or set strength to 0 for no inpainting"
             )
         return self
 
@@ -69,8 +72,8 @@ class Backbone(Settings):
     """The inpainting pipeline: a diffusers folder below the tree of weights, or a hub id that was downloaded.
 
     `dtype` auto: float32 on a CPU, on a GPU float16 (bfloat16 for Flux). `scheduler` None: the folder's own, else a
-    class name of diffusers. `quantize` int8 needs a GPU and the extra `quant`. `tiling` and `slicing` of the VAE and
-    `offload` of idle parts save memory; tiling changes pixels.
+    class name of diffusers. `quantize` int8 needs a GPU, the extra `quant` and a `forward_batch` of 1. `tiling` and
+    `slicing` of the VAE and `offload` of idle parts save memory; tiling changes pixels.
     """
 
     model: str = "diffusers/stable-diffusion-xl-1.0-inpainting-0.1"
@@ -103,6 +106,15 @@ class InpaintParams(Settings):
     segmenter: Segmenter = Segmenter()
     union_visible: bool = False
     forward_batch: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _companions_change_nothing(self) -> Self:
+        if self.backbone.quantize == "int8" and self.forward_batch > 1:
+            raise ValueError(
+                "backbone.quantize=int8 looks for outliers in the whole batch, so that with forward_batch "
+                f"{self.forward_batch} a mask would depend on its companions: set forward_batch to 1"
+            )
+        return self
 
 
 class Training(Course):

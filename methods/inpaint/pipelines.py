@@ -134,9 +134,15 @@ def _from_folder(folder: Path, kind: Kind, settings: Backbone, dtype: torch.dtyp
             **_WITHOUT[kind.family], **parts,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise Refused(f"{folder} cannot be loaded: {error}") from error
+        raise Refused(f"{folder} cannot be loaded: {error}{_hint(folder, settings)}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _hint(folder: Path, settings: Backbone) -> str:
+    if settings.variant or not any(folder.glob("*/*.fp16.*")):
+        return ""
+    return "\nThe folder has files of the variant fp16: --set backbone.variant=fp16 reads them"
 
 
 def _quantized(kind: Kind, settings: Backbone, device: str) -> dict[str, Any]:

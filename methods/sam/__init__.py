@@ -19,7 +19,7 @@ class Sam(Prompted):
         licence="Apache-2.0 (weights too)",
         needs=("torch", "torchvision", "segment_anything", "safetensors"),
         extra="inpaint",
-        weights="Meta's sam_vit_h_4b8939.pth (Apache-2.0, 2.6 GB): a plain download, docs/sam.md",
+        weights="a SAM checkpoint: docs/sam.md",
         batch_size=8,
     )
     Params = SamParams

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from amodal_bench.cache import cache_folder  # noqa: E402
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound  # noqa: E402
-from amodal_bench.methods.inpaint import pipelines  # noqa: E402
-from amodal_bench.methods.inpaint.backbones import FAMILIES, find, read  # noqa: E402
+from amodal_bench.methods.inpaint import backbones, pipelines  # noqa: E402
+from amodal_bench.methods.inpaint.backbones import FAMILIES, find, read, source  # noqa: E402
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402
 from amodal_bench.methods.inpaint.params import Backbone, InpaintParams  # noqa: E402
 
@@ -46,8 +47,75 @@ def test_a_missing_model_is_told_with_what_it_takes(
 ) -> None:
     with pytest.raises(WeightsNotFound, match=f"(?s){told}") as caught:
         find(Backbone(model=model, revision=revision), tmp_path)
-    command = f"hf download {model}{f' --revision {revision}' if revision else ''} --local-dir {tmp_path / model}"
-    assert command in str(caught.value)
+    assert f"hf download {model}{f' --revision {revision}' if revision else ''} --include " in str(caught.value)
+    assert f" --local-dir {tmp_path / model}\n" in str(caught.value)
+    assert "and: the hub's cache" in str(caught.value)
+
+
+# What repositories of this kind hold, as far as it is read or must not be fetched.
+LISTING = [
+    "model_index.json", "README.md", "sd-v1-5-inpainting.ckpt", "flux1-schnell.safetensors", "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors",
+    "vae/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.fp16.bin", "tokenizer/merges.txt",
+    "tokenizer_2/spiece.model", "scheduler/scheduler_config.json", "safety_checker/pytorch_model.bin",
+    "transformer/diffusion_pytorch_model.safetensors.index.json",
+]  # fmt: skip
+ALWAYS = {
+    "model_index.json", "unet/config.json", "tokenizer/merges.txt", "tokenizer_2/spiece.model",
+    "scheduler/scheduler_config.json", "transformer/diffusion_pytorch_model.safetensors.index.json",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variant", "weights"),
+    [
+        (None, {"unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"}),
+        ("fp16", {"unet/diffusion_pytorch_model.fp16.safetensors", "vae/diffusion_pytorch_model.fp16.bin"}),
+    ],
+)
+def test_the_command_fetches_one_precision_and_no_single_files(variant: str | None, weights: set[str]) -> None:
+    hub = pytest.importorskip("huggingface_hub.utils")
+    words = shlex.split(source(Backbone(variant=variant)).get)
+    asked = {
+        flag: [words[k + 1] for k, word in enumerate(words) if word == f"--{flag}"] for flag in ("include", "exclude")
+    }
+    kept = hub.filter_repo_objects(LISTING, allow_patterns=asked["include"], ignore_patterns=asked["exclude"])
+    assert set(kept) == ALWAYS | weights
+    assert len(words) == 5 + 2 * sum(map(len, asked.values())), "hf takes one pattern an option"
+
+
+@pytest.mark.parametrize(
+    ("model", "way_out"),
+    [
+        ("mine", "put a folder in the layout of diffusers, as save_pretrained leaves it, at {folder}"),
+        ("inpaint-nano/synthetic/pipeline", "amodal-bench train --method inpaint-nano --dataset synthetic, whose pipe"),
+    ],
+)
+def test_what_is_no_hub_id_is_not_looked_for_or_got_there(
+    model: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "SHIPPED", tmp_path / "none")
+    with pytest.raises(WeightsNotFound) as caught:
+        find(Backbone(model=model), tmp_path)
+    assert way_out.format(folder=tmp_path / model) in str(caught.value)
+    assert "the hub's cache" not in str(caught.value)
+    assert "hf download" not in str(caught.value)
+
+
+def test_a_model_in_the_hubs_cache_is_found_by_its_id_and_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    kept = tmp_path / "hub" / "models--some--pipe"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("a" * 40)
+    for commit in "ab":
+        (kept / "snapshots" / (commit * 40)).mkdir(parents=True)
+    assert find(Backbone(model="some/pipe"), tmp_path) == kept / "snapshots" / ("a" * 40)
+    assert find(Backbone(model="some/pipe", revision="b" * 40), tmp_path) == kept / "snapshots" / ("b" * 40)
+    with pytest.raises(WeightsNotFound, match="--revision " + "c" * 40):
+        find(Backbone(model="some/pipe", revision="c" * 40), tmp_path)
 
 
 def test_a_folder_below_the_weights_is_found(folder: Make, tmp_path: Path) -> None:
@@ -133,6 +201,26 @@ def test_missing_and_damaged_weights_are_refused(folder: Make, tmp_path: Path) -
         opened(copy)
 
 
+def test_what_the_download_leaves_out_is_not_missed(changed: Make, scenes: Make, fill: Make) -> None:
+    """A folder without its safety checker, whose VAE is a .bin, as older repositories have them."""
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    copy = changed("sd9", "model_index.json", safety_checker=checker, requires_safety_checker=True)
+    vae = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(vae), vae.with_suffix(".bin"))
+    vae.unlink()
+    loaded = opened(copy, denoising={"steps": 4})
+    assert (loaded(*scenes("sd9", 1)) == fill("sd9", steps=4)(*scenes("sd9", 1))).all()
+
+
+def test_half_precision_files_are_read_where_asked_for_and_named_where_not(folder: Make, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder("sd9"), tmp_path / "sd9")
+    for path in copy.rglob("*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    with pytest.raises(Refused, match=r"(?s)sd9 cannot be loaded: .*\n.*variant fp16: --set backbone\.variant=fp16 r"):
+        opened(copy)
+    assert opened(copy, backbone={"variant": "fp16"}).pipe.unet.dtype == torch.float32
+
+
 def test_weights_of_another_network_are_refused(changed: Make) -> None:
     with pytest.raises(Refused, match=r"(?s)nano cannot be loaded: .*(shape|size)"):
         opened(changed("nano", "unet/config.json", block_out_channels=[32, 32]))
@@ -142,6 +230,11 @@ def test_int8_needs_a_gpu_and_flux(folder: Make) -> None:
     for name, told in [("flux", "this is flux on cpu"), ("sd9", "this is sd on cpu")]:
         with pytest.raises(Refused, match=f"int8 is for Flux on a GPU .*{told}: set backbone.quantize=none"):
             opened(folder(name), resolution=128, backbone={"quantize": "int8"})
+
+
+def test_int8_sees_one_instance_at_a_time() -> None:
+    with pytest.raises(ValueError, match=r"with forward_batch 4 a mask would depend on its companions: set .* to 1"):
+        InpaintParams.model_validate({"forward_batch": 4, "backbone": {"quantize": "int8"}})
 
 
 def test_a_scheduler_is_taken_by_name(folder: Make) -> None:

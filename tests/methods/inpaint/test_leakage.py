@@ -51,6 +51,25 @@ def test_strength_1_is_the_stock_pipeline_where_it_keeps_the_outside(
     assert torch.equal(stock.latents(*scene), leaking.latents(*scene))
 
 
+def test_it_is_so_where_the_schedule_depends_on_the_resolution_too(changed: Make, tensors: Make) -> None:
+    """FLUX.1 dev shifts its schedule by the number of patches."""
+    dev = changed("flux", "scheduler/scheduler_config.json", use_dynamic_shifting=True, shift=3.0)
+    found = []
+    for denoising in ({"leakage": "off"}, {"leakage": "eq7", "strength": 1.0}, {"leakage": "eq7", "strength": 0.0}):
+        asked = {"resolution": 128, "denoising": {"steps": 5, **denoising}}
+        loaded = DiffusionFill(dev, InpaintParams.model_validate(asked), "cpu")
+        found.append(loaded.latents(*tensors("flux", 1)))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[2], clean_of(loaded, *tensors("flux", 1)[:2]))
+
+
+@pytest.mark.parametrize("name", ["sd9", "sd4", "flux"])
+def test_an_empty_area_is_the_image_to_the_last_bit(name: str, fill: Make, tensors: Make) -> None:
+    loaded, (pixels, area, seeds) = fill(name, leakage="eq7", steps=5), tensors(name, 1)
+    nowhere = torch.zeros_like(area)
+    assert torch.equal(loaded.latents(pixels, nowhere, seeds), clean_of(loaded, pixels, nowhere))
+
+
 @pytest.mark.parametrize("name", ["sd9", "fill"])
 def test_elsewhere_it_is_so_for_an_area_of_everything(name: str, fill: Make, tensors: Make) -> None:
     stock, leaking = fill(name, leakage="off", steps=5), fill(name, leakage="eq7", strength=1.0, steps=5)

@@ -311,12 +311,13 @@ def test_predicting_before_loading_is_an_error() -> None:
 def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     expected = (
         r"(?s)stable-diffusion-xl-1.0-inpainting-0.1\) is not on this machine.*Licence: .*Size: .*"
-        r"hf download diffusers/stable-diffusion-xl-1.0-inpainting-0.1 --local-dir \S+\n.*"
+        r"hf download diffusers/stable-diffusion-xl-1.0-inpainting-0.1 .* --local-dir \S+\n.*"
         r"sam_vit_h_4b8939.pth\) is not on this machine.*Licence: Apache-2.0"
     )
     made = Inpaint(InpaintParams())
-    with pytest.raises(WeightsNotFound, match=expected):
+    with pytest.raises(WeightsNotFound, match=expected) as caught:
         made.pretrained(tmp_path)
+    assert caught.value.missing == ("Stable Diffusion XL inpainting", "SAM ViT-H")
     with pytest.raises(WeightsNotFound, match=expected):
         made.load(Runtime(weights=tmp_path))
 
@@ -331,10 +332,11 @@ def test_telea_needs_the_segmenter_only(tmp_path: Path) -> None:
     assert made.pretrained(tmp_path) == {"segmenter": tmp_path / "sam_vit_h_4b8939.pth"}
 
 
-def test_both_parts_are_found_below_the_weights(tmp_path: Path) -> None:
+def test_both_parts_are_found_below_the_weights(folder: Callable[[str], Path], tmp_path: Path) -> None:
     params = InpaintParams()
     pipeline = tmp_path / params.backbone.model
-    pipeline.mkdir(parents=True)
+    pipeline.parent.mkdir(parents=True)
+    pipeline.symlink_to(folder("xl"))
     (tmp_path / params.segmenter.checkpoint).write_bytes(b"")
     found = Inpaint(params).pretrained(tmp_path)
     assert found == {"inpainting": pipeline, "segmenter": tmp_path / params.segmenter.checkpoint}

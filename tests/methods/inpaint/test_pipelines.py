@@ -89,6 +89,8 @@ def test_more_than_a_batch_is_an_error(fill: Make, scenes: Make) -> None:
         ("sd9", {"leakage": "off"}, 20), ("sd9", {}, 6), ("sd9", {"leakage": "eq7"}, 20), ("flux", {}, 6),
         ("sd9", {"backbone": {"scheduler": "PNDMScheduler"}}, 7),
         ("sd9", {"backbone": {"scheduler": "EulerDiscreteScheduler"}}, 6),
+        ("sd4", {"backbone": {"scheduler": "PNDMScheduler"}}, 7), ("xl", {}, 6), ("fill", {}, 6),
+        ("flux", {"leakage": "eq7"}, 20), ("sd9", {"strength": 1.0}, 20), ("sd9", {"strength": 0.05}, 1),
     ],
 )  # fmt: skip
 def test_how_often_the_network_is_called(
@@ -157,6 +159,12 @@ def test_the_outside_can_be_kept(name: str, scheduler: str, fill: Make, tensors:
     _, clean, area, found = chunk(name, fill, tensors, backbone=backbone, keep_outside=True, steps=10)
     assert torch.equal(found * (1 - area), clean * (1 - area))
     assert float(((found - clean).abs() * area).max()) > 0.05
+
+
+@pytest.mark.parametrize("name", ["sd9", "flux"])
+def test_strength_1_is_leakage_off(name: str, fill: Make, tensors: Make) -> None:
+    full, off = fill(name, strength=1.0, steps=4), fill(name, leakage="off", steps=4)
+    assert torch.equal(full.latents(*tensors(name, 1)), off.latents(*tensors(name, 1)))
 
 
 def test_flux_starts_from_equation_9(fill: Make, tensors: Make, recorded: Make) -> None:

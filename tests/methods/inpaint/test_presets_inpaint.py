@@ -78,7 +78,8 @@ def test_resolution_and_model_are_the_backbones(name: str) -> None:
     sizes = {"inpaint-sd15": 512, "inpaint-sd2": 512}
     assert params(name).resolution == sizes.get(name, 1024)
     assert params(name).denoising.w == (1.5 if name == "inpaint-flux" else 0.75)
-    assert set(changes(name)) <= {"resolution", "backbone.model", "denoising.w"}
+    assert params(name).denoising.guidance == ("text" if name == "inpaint-flux" else "mask"), "Flux sees no mask"
+    assert set(changes(name)) <= {"resolution", "backbone.model", "denoising.w", "denoising.guidance"}
     assert params(name).region.mode == "none"
 
 
@@ -116,7 +117,8 @@ def test_a_run_without_weights_is_refused_with_the_way_to_get_them(cli: Cli, tmp
     for text in (
         f"({model}) is not on this machine",
         f"Looked for: {weights / model}",
-        f"hf download {model} --local-dir {weights / model}",
+        f'hf download {model} --include "*/*" ',
+        f"--local-dir {weights / model}",
         "sam_vit_h_4b8939.pth",
         "AMODAL_BENCH_WEIGHTS",
     ):
@@ -129,6 +131,9 @@ def test_list_shows_every_preset(cli: Cli) -> None:
     listed = cli("list", COLUMNS="200")
     assert listed.returncode == 0, listed.stderr
     assert all(re.search(rf"^ *{name} ", listed.stdout, re.MULTILINE) for name in NAMES)
+    state = re.search(r"^ *inpaint-flux .*missing: (.*?) *$", listed.stdout, re.MULTILINE)
+    assert state, "each preset names its own models"
+    assert state[1] == "FLUX.1 schnell, SAM ViT-H"
 
 
 # docs/inpaint.md

@@ -189,9 +189,9 @@ def test_a_missing_nano_says_how_it_is_trained(tmp_path: Path) -> None:
         (
             Sam2Params.model_validate({"segmenter": {"revision": "abc"}}),
             [
-                "SAM 2 (facebook/sam2.1-hiera-large) is not on this machine.",
+                "SAM 2.1 large (facebook/sam2.1-hiera-large) is not on this machine.",
                 "and: the hub's cache",
-                "Licence: Apache-2.0. Size: 0.9 GB (large).",
+                "Licence: Apache-2.0. Size: 0.9 GB.",
                 'Get it: hf download facebook/sam2.1-hiera-large --revision abc --exclude "*.pt" '
                 "--local-dir {weights}/facebook/sam2.1-hiera-large",
             ],
@@ -209,6 +209,29 @@ def test_a_missing_checkpoint_is_told_with_the_way_to_get_it(
         method.load(Runtime(weights=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("settings", "way_out"),
+    [
+        (
+            Segmenter(checkpoint="mine/fine.pth"),
+            "put a .pth or .safetensors file of that size at {}; Meta's own is segmenter.checkpoint="
+            "sam_vit_h_4b8939.pth",
+        ),
+        (
+            Segmenter(backend="sam2", checkpoint="mine"),
+            "put a folder in transformers' format, as save_pretrained leaves it, at {}",
+        ),
+    ],
+)
+def test_a_missing_checkpoint_of_ones_own_is_not_downloaded_as_metas(
+    tmp_path: Path, settings: Segmenter, way_out: str
+) -> None:
+    with pytest.raises(WeightsNotFound) as caught:
+        find(settings, tmp_path)
+    assert f"Get it: {way_out.format(tmp_path / settings.checkpoint)}\n" in str(caught.value)
+    assert "Licence: its own." in str(caught.value)
+
+
 def test_the_official_file_of_another_size_is_refused_before_it_is_looked_for(tmp_path: Path) -> None:
     expected = (
         r"sam_vit_h_4b8939\.pth is the official vit_h file, segmenter\.type asks for vit_b: "
@@ -224,7 +247,7 @@ def test_a_folder_is_no_checkpoint_of_sam(tmp_path: Path) -> None:
         find(Segmenter(checkpoint="facebook"), tmp_path)
 
 
-@pytest.mark.parametrize(("method", "title"), [("sam", "SAM ViT-H"), ("sam2", "SAM 2")])
+@pytest.mark.parametrize(("method", "title"), [("sam", "SAM ViT-H"), ("sam2", "SAM 2.1 large")])
 def test_the_command_line_says_what_is_missing_and_writes_nothing(
     cli: Cli, tmp_path: Path, method: str, title: str
 ) -> None:
