@@ -1,6 +1,7 @@
 """The parameters of the tuning-free pipeline: the paper's with SDXL by default; docs/inpaint.md says why. No torch."""
 
 from math import ceil
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -124,7 +125,8 @@ class Training(Course):
     `black` and `own` are the shares of images whose background becomes black or the object's blurred colours (Eq. 8);
     the others stay as they are. `cutout` is the share of holes which leave nothing of the image but a piece of the
     object and what is far away; the others are shapes, silhouettes and everything. `enlarge` and `shift` draw the
-    window around the object.
+    window around the object. `l1` is the weight of the L1 error beside that of L2: with it the model paints what is
+    likeliest, without it the mean of what is likely. `start` is a pipeline's folder to go on from.
     """
 
     channels: tuple[int, ...] = (64, 128, 192)
@@ -137,3 +139,5 @@ class Training(Course):
     enlarge: tuple[float, float] = (1.4, 2.4)
     shift: float = Field(default=0.1, ge=0, le=0.5)
     colour: float = Field(default=0.2, ge=0, lt=1)
+    l1: float = Field(default=1.0, ge=0)
+    start: Path | None = None

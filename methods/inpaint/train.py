@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from amodal_bench.cache import write_atomic
+from amodal_bench.errors import Refused
 from amodal_bench.methods._training import weights
 from amodal_bench.methods._training.feed import batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
@@ -66,17 +67,31 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
     """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
     config: Training = run.config
     accelerator = accelerator_of(run)
-    vae = codec(config.codec_width)
+    vae = _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
     place = run.out / _CODEC
     if not place.is_file() and accelerator.is_main_process:
         torch.manual_seed(run.seed)
-        _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
+        if not config.start:
+            _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
         weights.save(vae, place, run.metadata, half=False)
     accelerator.wait_for_everyone()
     vae.load_state_dict(load_file(place))
     torch.manual_seed(run.seed)
-    network = unet(params.resolution // 2, config.channels, config.layers)
+    network = (
+        _read(UNet2DConditionModel, config.start / "unet")
+        if config.start
+        else unet(params.resolution // 2, config.channels, config.layers)
+    )
     InpaintTrainer(params, vae.eval().requires_grad_(False), network, data, val, run, accelerator).fit()
+
+
+def _read(part: Any, folder: Path) -> Any:
+    """A part of a pipeline in float32; raises `Refused` where the folder does not hold it."""
+    if not (folder / "config.json").is_file():
+        raise Refused(
+            f"train.start: {folder} is no part of a diffusers pipeline: name the folder with model_index.json"
+        )
+    return part.from_pretrained(folder, local_files_only=True).float()
 
 
 def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:
@@ -113,7 +128,7 @@ class InpaintTrainer(Trainer):
         return batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        """L1 + L2 of the clean latents, at times of which half are in the noisiest quarter.
+        """L2 and L1 of the clean latents, at times of which half are in the noisiest quarter.
 
         What is known counts little: `denoising.keep_outside` can bring it back, so few weights should copy it.
         """
@@ -123,7 +138,7 @@ class InpaintTrainer(Trainer):
         latents, known, mask = self._encoded(image, hole)
         noise = torch.randn(latents.shape).to(latents.device)
         found = self._denoised(self.model, latents, known, mask, noise, t)
-        error = (found - latents).abs() + (found - latents).square()
+        error = self.config.l1 * (found - latents).abs() + (found - latents).square()
         weight = _OUTSIDE + (1 - _OUTSIDE) * mask
         return (error * weight).sum() / (weight.sum() * LATENTS)
 
@@ -153,7 +168,7 @@ class InpaintTrainer(Trainer):
         """The pipeline's folder first: model.safetensors says that all is there."""
         folder = self.run.out / "pipeline"
         shutil.rmtree(folder, ignore_errors=True)
-        write_pipeline(folder, best, self.vae, self.config.half)
+        write_pipeline(folder, best, self.vae, self.config.half, metadata)
         super().ship(best, metadata)
 
     def _encoded(self, image: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,12 +192,14 @@ class InpaintTrainer(Trainer):
         return found.float()
 
 
-def write_pipeline(folder: Path, network: nn.Module, vae: AutoencoderTiny, half: bool) -> None:
+def write_pipeline(
+    folder: Path, network: nn.Module, vae: AutoencoderTiny, half: bool, metadata: Mapping[str, str]
+) -> None:
     """A StableDiffusionInpaintPipeline in the standard folder format, without text encoder: its embedding is stored."""
-    parts = {"unet": network, "vae": vae}
+    parts, header = {"unet": network, "vae": vae}, {**metadata, "format": "pt"}
     for name, part in parts.items():
         part.save_config(folder / name)
-        weights.save(part, folder / name / "diffusion_pytorch_model.safetensors", {"format": "pt"}, half)
+        weights.save(part, folder / name / "diffusion_pytorch_model.safetensors", header, half)
     scheduler().save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "StableDiffusionInpaintPipeline",

@@ -1,15 +1,18 @@
 """The tiny inpainting pipeline is trained, cut off, resumed, and loads like any other."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 
+from amodal_bench.errors import Refused  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
 from amodal_bench.methods._window import Region  # noqa: E402
 from amodal_bench.methods.inpaint.codec import codec, learn_decoder, patches, set_encoder  # noqa: E402
@@ -88,3 +91,16 @@ def test_what_comes_out_is_a_pipeline_that_paints(ellipses: Any, start: Start) -
     assert painted.shape == (2, 64, 64, 3)
     assert painted.dtype == np.uint8
     assert painted.std() > 0
+
+
+def test_a_training_can_go_on_from_a_pipeline(ellipses: Any, start: Start, tmp_path: Path) -> None:
+    first = start(Training.model_validate({**TINY, "epochs": 1}), "first")
+    train(PARAMS, ellipses(8), ellipses(8), first)
+    again = {**TINY, "epochs": 1, "rate": 1e-12, "last_rate": 0, "weight_decay": 0, "l1": 0}
+    second = start(Training.model_validate({**again, "start": first.out / "pipeline"}), "second")
+    train(PARAMS, ellipses(8), ellipses(8), second)
+    before, after = (load_file(run.out / "model.safetensors") for run in (first, second))
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    elsewhere = start(Training.model_validate({**again, "start": tmp_path}), "third")
+    with pytest.raises(Refused, match=r"train.start: .*vae is no part of a pipeline.*model_index.json"):
+        train(PARAMS, ellipses(8), ellipses(8), elsewhere)
