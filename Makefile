@@ -46,7 +46,7 @@ train: $(VENV)/.installed ## train METHOD on DATASET; bench finds the weights (s
 	$(RUN) train $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) \
 	  $(call option,seed,$(SEED)) $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
-ablation: $(VENV)/.installed ## train conddiff-nano without each of its parts and compare (about an hour on two cores)
+ablation: $(VENV)/.installed ## train conddiff-nano without each of its parts and compare (half an hour on two cores)
 	$(BIN)/python -m amodal_bench.methods.conddiff.ablation $(ARGS)
 
 report: $(VENV)/.installed ## one page of all runs that opens from disk: results/report/index.html
