@@ -89,7 +89,7 @@ def _read(part: Any, folder: Path) -> Any:
     """A part of a pipeline in float32; raises `Refused` where the folder does not hold it."""
     if not (folder / "config.json").is_file():
         raise Refused(
-            f"train.start: {folder} is no part of a diffusers pipeline: name the folder with model_index.json"
+            f"train.start: {folder} is no part of a pipeline: name the folder with model_index.json"
         )
     return part.from_pretrained(folder, local_files_only=True).float()
 
