@@ -88,9 +88,7 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
 def _read(part: Any, folder: Path) -> Any:
     """A part of a pipeline in float32; raises `Refused` where the folder does not hold it."""
     if not (folder / "config.json").is_file():
-        raise Refused(
-            f"train.start: {folder} is no part of a pipeline: name the folder with model_index.json"
-        )
+        raise Refused(f"train.start: {folder} is no part of a pipeline: name the folder with model_index.json")
     return part.from_pretrained(folder, local_files_only=True).float()
 
 
