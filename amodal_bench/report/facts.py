@@ -11,9 +11,11 @@ Line = tuple[str, str]
 
 
 def setting(run: LoadedRun) -> str:
-    """What its weights were trained on: supervised, zero-shot, unknown, or no training."""
+    """What its weights were trained on: supervised, zero-shot, unknown; models by others, or no training."""
     weights = run.record.get("weights")
-    return str(weights["setting"]) if weights else "no training"
+    if weights:
+        return str(weights["setting"])
+    return "pretrained" if run.record.get("pretrained") else "no training"
 
 
 def state(run: LoadedRun) -> str:
