@@ -49,6 +49,15 @@ def real_data() -> Path:
 
 
 @pytest.fixture
+def cases() -> Path:
+    """Small datasets with the faults that people's files have, a folder each."""
+    folder = os.environ.get("AMODAL_BENCH_CASES")
+    if not folder:
+        pytest.skip("set AMODAL_BENCH_CASES to the folder of specimens (bom, fn_abs, im_exif6, ...)")
+    return Path(folder)
+
+
+@pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """Run amodal-bench in a process of its own, in an empty folder."""
     here = tmp_path / "cwd"
