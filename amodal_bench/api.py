@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from amodal_bench import provenance, run, scoring, store
+from amodal_bench.job import Request, open_dataset, prepare
 from amodal_bench.locate import DataFlags, find_checkpoint, weights_root
 from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
 from amodal_bench.presets import find_preset
@@ -44,7 +45,7 @@ def load_dataset(
 ) -> AnyDataset:
     """A split as a sequence of `AmodalSample`; `root` is this dataset's own folder, `options` its Options."""
     flags = DataFlags(root=Path(root) if root else None, image_root=Path(image_root) if image_root else None)
-    dataset, _, _ = run.open_dataset(name, Registry(), split, options, flags)
+    dataset, _, _ = open_dataset(name, Registry(), split, options, flags)
     return dataset
 
 
@@ -77,8 +78,8 @@ def load_method(
 
 
 def bench(method: str, dataset: str, **request: Any) -> Run:
-    """Run, or go on with, a method on a dataset; keywords as the fields of `run.Request`."""
-    job = run.prepare(run.Request(method=method, dataset=dataset, **request))
+    """Run, or go on with, a method on a dataset; keywords as the fields of `job.Request`."""
+    job = prepare(Request(method=method, dataset=dataset, **request))
     run.bench(job)
     return Run(job.folder.path)
 

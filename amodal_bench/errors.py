@@ -38,5 +38,9 @@ class RunDamaged(Refused):
     """A run folder holds something that a run of this version cannot have written."""
 
 
+class Incomplete(RuntimeError):
+    """A run ended before all that was asked for had a row; what is finished is kept. The command line exits with 1."""
+
+
 class TrainingStopped(RuntimeError):
     """A training cannot go on; its last good checkpoint is kept."""

@@ -3,23 +3,27 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from itertools import chain, combinations
+from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from amodal_bench import rle
 from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS, venn
+from amodal_bench.errors import Incomplete
+from amodal_bench.guard import Failure, guarded
+from amodal_bench.journal import Journal
 from amodal_bench.plugin import AnyDataset, AnyMethod
-from amodal_bench.rows import Row
+from amodal_bench.rows import FINISHED, Row
 from amodal_bench.spec import instance_seed
 from amodal_bench.store import RunFolder
-from amodal_bench.types import AmodalSample, Mask, check_mask, parse_id
+from amodal_bench.types import AmodalQuery, AmodalSample, Held, Mask, check_mask, parse_id
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 # How long finished rows wait in memory: little at first, at most a minute in a long run.
 _SHORTEST, _LONGEST, _SHARE = 2.0, 60.0, 0.01
@@ -46,13 +50,6 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What a plugin raised, as one line."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """One line of the plan."""
 
@@ -69,7 +66,7 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-class TooManyErrors(RuntimeError):
+class TooManyErrors(Incomplete):
     """More instances failed than `--max-errors` allows."""
 
 
@@ -107,16 +104,17 @@ def predict(
     batch_size: int,
     max_errors: int,
     reporter: Reporter,
+    journal: Journal,
 ) -> Tally:
     """Predict the planned rows of `todo` and store them; raises `TooManyErrors`.
 
-    The next batch is decoded while the method works on this one. A batch that fails is tried again one by one,
-    so that one bad instance is one error row.
+    The next batch is decoded while the method works on this one. A batch that fails is tried again in halves, so
+    that one bad instance is one error row. `journal` is told what is worked on.
     """
-    tally, writer = Tally(), Writer(folder)
+    tally, writer, asker = Tally(), Writer(folder), _Asker(method, seed)
     try:
-        for samples in _decoded(dataset, _batches(todo, batch_size)):
-            rows = _rows_of(samples, method, seed, folder.worker)
+        for samples in _decoded(dataset, _batches(todo, batch_size), journal):
+            rows = _rows_of(samples, asker, folder.worker)
             writer.add(rows)
             tally.finished += len(rows)
             tally.errors.update(row["error"] for row in rows if row["status"] == "error")
@@ -132,7 +130,7 @@ def predict(
     return tally
 
 
-Decoded = list[tuple[Item, AmodalSample | Failure]]
+Decoded = list[tuple[Item, Held | Failure]]
 
 
 def _batches(todo: pa.Table, size: int) -> Iterator[list[Item]]:
@@ -141,76 +139,117 @@ def _batches(todo: pa.Table, size: int) -> Iterator[list[Item]]:
         yield [Item(*values) for values in zip(part["id"], part["group_id"], part["index"], strict=True)]
 
 
-def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]]) -> Iterator[Decoded]:
+def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journal) -> Iterator[Decoded]:
     """Samples batch by batch, read one batch ahead in a thread of their own."""
 
     def read(items: list[Item]) -> Decoded:
-        return [(item, _guarded(lambda i=item.index: dataset[i])) for item in items]  # type: ignore[misc]
+        return [(item, guarded(lambda i=item: _held(dataset, i))) for item in items]  # type: ignore[misc]
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         current: Future[Decoded] | None = None
-        for batch in batches:
+        worked: list[Item] = []
+        for batch in chain(batches, [[]]):
+            journal.holds([item.id for item in (*worked, *batch)])
             ahead = reader.submit(read, batch)
             if current:
                 yield current.result()
-            current = ahead
-        if current:
-            yield current.result()
+            current, worked = ahead, batch
 
 
-def _rows_of(decoded: Decoded, method: AnyMethod, seed: int, worker: str) -> list[Row]:
-    good = [sample for _, sample in decoded if isinstance(sample, AmodalSample)]
+def _held(dataset: AnyDataset, item: Item) -> Held:
+    """The planned instance, copied; raises where the dataset returns something else."""
+    sample = dataset[item.index]
+    if not isinstance(sample, AmodalSample):
+        raise TypeError(f"{item.id}: the dataset must return an AmodalSample, got {type(sample).__name__}")
+    if sample.query.id != item.id:
+        raise ValueError(f"{item.id}: the dataset returned another instance, {sample.query.id!r}, at {item.index}")
+    return Held.of(sample)
+
+
+def _rows_of(decoded: Decoded, asker: "_Asker", worker: str) -> list[Row]:
+    good = [held for _, held in decoded if isinstance(held, Held)]
     start = time.perf_counter()
-    answers = iter(_answers(method, good, seed))
+    answers = iter(asker.answers(good))
     seconds = (time.perf_counter() - start) / max(1, len(good))
     rows = []
-    for item, sample in decoded:
-        answer = next(answers) if isinstance(sample, AmodalSample) else sample
-        rows.append({**_row(item, sample, answer), "seconds": seconds, "worker": worker})
+    for item, held in decoded:
+        answer = next(answers) if isinstance(held, Held) else held
+        row = guarded(lambda i=item, h=held, a=answer: _row(i, h, a))  # type: ignore[misc]
+        if isinstance(row, Failure):
+            row = error_row(item, row)
+        rows.append({**row, "seconds": seconds, "worker": worker})
     return rows
 
 
-def _answers(method: AnyMethod, samples: Sequence[AmodalSample], seed: int) -> list[Mask | Failure]:
-    if not samples:
-        return []
-    together = _guarded(lambda: _ask(method, samples, seed))
-    if not isinstance(together, Failure):
-        return list(together)
-    if len(samples) == 1:
-        return [together]
-    return [answer for sample in samples for answer in _answers(method, [sample], seed)]
+class _Asker:
+    """Asks a method, in smaller batches where a batch fails.
+
+    Once a batch was too large for the memory, it is not tried again: later ones are cut to what fitted.
+    """
+
+    def __init__(self, method: AnyMethod, seed: int) -> None:
+        self._method, self._seed = method, seed
+        self._most: int | None = None
+
+    def answers(self, held: Sequence[Held]) -> list[Mask | Failure]:
+        """A mask or a failure for each."""
+        if self._most and len(held) > self._most:
+            return self._in_parts(held, self._most)
+        if not held:
+            return []
+        together = guarded(lambda: self._ask([h.query for h in held]))
+        if not isinstance(together, Failure):
+            return _own(held, together)
+        if len(held) == 1:
+            return [together]
+        half = -(-len(held) // 2)
+        if together.memory:
+            log.warning("out of memory at a batch of %d: going on with %d (%s)", len(held), half, together.message)
+            self._most = half
+        return self._in_parts(held, half)
+
+    def _in_parts(self, held: Sequence[Held], size: int) -> list[Mask | Failure]:
+        parts = [held[start : start + size] for start in range(0, len(held), size)]
+        return [answer for part in parts for answer in self.answers(part)]
+
+    def _ask(self, queries: Sequence[AmodalQuery]) -> list[Mask]:
+        masks = self._method.predict(queries, [instance_seed(self._seed, query.id) for query in queries])
+        if len(masks) != len(queries):
+            raise ValueError(f"predict returned {len(masks)} masks for {len(queries)} queries")
+        for query, mask in zip(queries, masks, strict=True):
+            check_mask(mask, query.visible.shape, f"{query.id}: predicted mask")
+        return masks
 
 
-def _ask(method: AnyMethod, samples: Sequence[AmodalSample], seed: int) -> list[Mask]:
-    queries = [sample.query for sample in samples]
-    masks = method.predict(queries, [instance_seed(seed, query.id) for query in queries])
-    if len(masks) != len(queries):
-        raise ValueError(f"predict returned {len(masks)} masks for {len(queries)} queries")
-    for query, mask in zip(queries, masks, strict=True):
-        check_mask(mask, query.visible.shape, f"{query.id}: predicted mask")
-    return masks
+def _own(held: Sequence[Held], masks: Sequence[Mask]) -> list[Mask | Failure]:
+    """The masks, unless two are one array: then what it held for the first query is gone, and none is believed."""
+    for (one, a), (other, b) in combinations(zip(held, masks, strict=True), 2):
+        if np.may_share_memory(a, b) and np.shares_memory(a, b):
+            message = (
+                f"ValueError: predict returned one array for {one.query.id} and {other.query.id}: "
+                "each query needs a mask of its own (return mask.copy())"
+            )
+            return [Failure(message) for _ in masks]
+    return list(masks)
 
 
-def _row(item: Item, sample: AmodalSample | Failure, answer: Mask | Failure) -> Row:
+def error_row(item: Item, failure: Failure) -> Row:
+    """The row of an instance of which no more is known than that it failed."""
     parts = parse_id(item.id)
-    row: Row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group}
-    if isinstance(sample, AmodalSample):
-        height, width = sample.amodal.shape
-        row.update(category=sample.query.category, is_stuff=sample.is_stuff, height=height, width=width)
-    if isinstance(sample, Failure) or isinstance(answer, Failure):
-        failure = sample if isinstance(sample, Failure) else answer
-        return {**row, "status": "error", "error": failure.message if isinstance(failure, Failure) else ""}
-    given = None if sample.true_visible is None else sample.query.visible
-    counts = venn(answer, sample.amodal, sample.visible, given).tolist()
+    row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group}
+    return {**row, "status": "error", "error": failure.message}
+
+
+def _row(item: Item, held: Held | Failure, answer: Mask | Failure) -> Row:
+    if isinstance(held, Failure):
+        return error_row(item, held)
+    height, width = held.amodal.shape
+    facts = {"category": held.query.category, "is_stuff": held.is_stuff, "height": height, "width": width}
+    if isinstance(answer, Failure):
+        return {**error_row(item, answer), **facts}
+    parts = parse_id(item.id)
+    row: Row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group, **facts}
+    counts = venn(answer, held.amodal, held.visible, held.given).tolist()
     code = rle.encode(answer)
     names = (*COLUMNS, *GIVEN_COLUMNS)[: len(counts)]
-    return {**row, **dict(zip(names, counts, strict=True)), **code, "status": "ok"}
-
-
-def _guarded(call: Callable[[], T]) -> T | Failure:
-    """The plugin boundary: whatever a plugin raises becomes a row, so one instance never ends a run."""
-    try:
-        return call()
-    except Exception as error:
-        log.debug("a plugin failed", exc_info=True)
-        return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
+    return {**row, **dict(zip(names, counts, strict=True)), **code, "status": FINISHED}

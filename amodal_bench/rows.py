@@ -1,6 +1,5 @@
-"""The columns of a finished instance, on disk as Parquet, and how parts become one table."""
+"""The columns of a finished instance, and how tables of them are written to and read from Parquet."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from amodal_bench.cache import write_atomic
+from amodal_bench.cache import writing
 from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.errors import RunDamaged
 
@@ -32,7 +31,7 @@ _FACTS = [
 ]
 INSTANCES = pa.schema(_FACTS, metadata=_METADATA)
 PREDICTIONS = pa.schema(
-    [_FACTS[0], pa.field("size", pa.list_(pa.int32(), 2)), pa.field("counts", pa.binary())],
+    [_FACTS[0], pa.field("size", pa.list_(pa.int32(), 2)), pa.field("counts", pa.large_binary())],
     metadata=_METADATA,
 )
 TIMINGS = pa.schema([_FACTS[0], pa.field("seconds", pa.float64()), pa.field("worker", pa.string())], metadata=_METADATA)
@@ -48,30 +47,63 @@ PLAN = pa.schema(
 
 Row = dict[str, Any]
 
+FINISHED = "ok"  # the status of a row that has its counts and its mask
+PARQUET = {"compression": "zstd", "write_page_checksum": True}
+WAY_OUT = "Delete it and run the same command again: what it held is predicted again, all else is kept"
+
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table whole or not at all; the same rows give the same bytes."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    """Write a table whole or not at all; the same rows give the same bytes. Every page carries a checksum."""
+    with writing(path) as part:
+        pq.write_table(table, part, **PARQUET)
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table; raises `RunDamaged` naming the file and the way out."""
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table that should have `schema`, checksums verified; raises `RunDamaged` naming the file and the way out.
+
+    Counts of a finished row that are missing are damage too.
+    """
     try:
-        table = pq.read_table(path, columns=list(columns) if columns else None)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            check_schema(path, file.schema_arrow, schema)
+            table = file.read(list(columns) if columns else None)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        raise unreadable(path, error) from None
+    return checked(path, table, schema)
+
+
+def check_schema(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
+    """Raise `RunDamaged` for a table of a newer version or with other columns."""
+    version = (found.metadata or {}).get(b"amodal_bench.schema_version", b"0")
+    if not version.isdigit() or int(version) > SCHEMA_VERSION:
         raise RunDamaged(
-            f"{path} cannot be read ({reason}). Delete it and run the same command again: "
-            "what it held is predicted again, all else is kept"
-        ) from None
-    version = int((table.schema.metadata or {}).get(b"amodal_bench.schema_version", b"0"))
-    if version > SCHEMA_VERSION:
-        raise RunDamaged(
-            f"{path} has schema version {version}; this amodal_bench reads up to {SCHEMA_VERSION}: upgrade it"
+            f"{path} has schema version {version.decode(errors='replace')}; "
+            f"this amodal_bench reads up to {SCHEMA_VERSION}: upgrade it"
         )
+    lacking = [name for name in wanted.names if name not in found.names]
+    if lacking:
+        raise RunDamaged(f"{path} is no table of a run: it has no column {', '.join(lacking[:4])}. {WAY_OUT}")
+
+
+def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table in the types of `schema`; raises `RunDamaged` where they differ or a finished row lacks a number."""
+    try:
+        table = table.cast(pa.schema([schema.field(name) for name in table.column_names], metadata=schema.metadata))
+    except (pa.ArrowException, ValueError) as error:
+        raise unreadable(path, error) from None
+    needed = [name for name in (*COLUMNS, "size", "counts") if name in table.column_names]
+    if "status" in table.column_names and needed:
+        finished = table.filter(pc.equal(table["status"], FINISHED))
+        empty = [name for name in needed if finished[name].null_count]
+        if empty:
+            raise RunDamaged(f"{path} has finished rows without {', '.join(empty)}. {WAY_OUT}")
     return table
+
+
+def unreadable(path: Path, error: Exception) -> RunDamaged:
+    """What to raise where a table can not be read."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunDamaged(f"{path} cannot be read ({reason}). {WAY_OUT}")
 
 
 def to_table(rows: Sequence[Row]) -> pa.Table:
@@ -79,42 +111,9 @@ def to_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=PART)
 
 
-def merge(parts: Sequence[pa.Table]) -> pa.Table:
-    """One row an id, sorted by id: a finished row stands for the failed tries before it.
-
-    The same result twice (two workers, or a part written again) is one; two different finished results for one
-    id cannot both come from one spec and raise `RunDamaged`.
-    """
-    table = pa.concat_tables(parts) if parts else PART.empty_table()
-    rank = pc.if_else(pc.equal(table["status"], "ok"), 0, 1)
-    order = pc.sort_indices(
-        table.append_column("_rank", rank).append_column("_error", pc.fill_null(table["error"], "")),
-        sort_keys=[
-            ("id", "ascending"),
-            ("_rank", "ascending"),
-            ("_error", "ascending"),
-            ("worker", "ascending"),
-        ],
-    )
-    table = table.take(order)
-    ids = table["id"].to_pylist()
-    repeated = [place for place in range(1, len(ids)) if ids[place] == ids[place - 1]]
-    for place in repeated:
-        _check_repeat(table, place)
-    return table.take(pa.array(sorted(set(range(len(ids))) - set(repeated)), type=pa.int64()))
-
-
-def _check_repeat(table: pa.Table, place: int) -> None:
-    names = [*INSTANCES.names, *PREDICTIONS.names[1:]]
-    before, after = (table.select(names).slice(k, 1).to_pylist()[0] for k in (place - 1, place))
-    if before["status"] == after["status"] == "ok" and before != after:
-        differing = [name for name in names if before[name] != after[name]]
-        raise RunDamaged(
-            f"two different results for {after['id']} (they differ in {', '.join(differing)}): "
-            "one run folder was written by different code, weights or hardware. Start over with --fresh"
-        )
-
-
-def digest(table: pa.Table) -> str:
-    """sha256 (hex) of a table's ids, in order."""
-    return hashlib.sha256("\n".join(table["id"].to_pylist()).encode()).hexdigest()
+def to_bytes(table: pa.Table) -> bytes:
+    """The bytes of a table's file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **PARQUET)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

@@ -1,232 +1,249 @@
-"""Run a method on a dataset: resolve and refuse first, then predict, then merge."""
+"""Run a job: wait for whoever else is at it, predict what is missing, merge, and tell what is missing still."""
 
-import os
-import subprocess
-import sys
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from amodal_bench import plan as planning
-from amodal_bench import provenance, store
-from amodal_bench.errors import Refused
-from amodal_bench.locate import (
-    Checkpoint,
-    DataFlags,
-    Pretrained,
-    dataset_location,
-    find_checkpoint,
-    find_pretrained,
-    weights_root,
-)
-from amodal_bench.plugin import AnyDataset, AnyMethod, Location, Runtime, Settings
-from amodal_bench.predict import Reporter, Silent, Tally, predict
-from amodal_bench.presets import Preset, build, find_preset
+from amodal_bench import provenance
+from amodal_bench.errors import Incomplete, Refused
+from amodal_bench.job import Job
+from amodal_bench.journal import Journal
+from amodal_bench.lock import RunLock
+from amodal_bench.plugin import AnyMethod
+from amodal_bench.predict import Item, Reporter, Silent, Tally, TooManyErrors, predict
 from amodal_bench.protocol import DEFAULT
-from amodal_bench.registry import Registry
-from amodal_bench.rows import SCHEMA_VERSION
-from amodal_bench.spec import RunSpec, resolved
+from amodal_bench.rows import FINISHED, SCHEMA_VERSION
 from amodal_bench.store import RunFolder
-from amodal_bench.visible_source import TRUTH, spelled, with_visible
+from amodal_bench.workers import DIED, LATE, Crew, Orders
+
+log = logging.getLogger(__name__)
+_LOOK = 0.5  # seconds between two looks at a run that another process works on
 
 
-class Request(Settings):
-    """What a user asked for, as run.json keeps it so that a worker on another machine can go on."""
+def bench(job: Job, reporter: Reporter | None = None, fresh: bool = False) -> Tally:
+    """Predict what is missing and merge; a complete run is left as it is. `fresh` deletes what the run left before.
 
-    method: str
-    dataset: str
-    split: str | None = None
-    seed: int = 0
-    params: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    visible: str = TRUTH
-    data_root: Path | None = None
-    root: Path | None = None
-    image_root: Path | None = None
-    weights: Path | None = None
-    checkpoint: Path | None = None
-    plugins: tuple[Path, ...] = ()
-    device: str = "auto"
-    batch_size: int | None = None
-    workers: int = 1
-    limit: int | None = None
-    max_errors: int = 100
-    results: Path = Path("results")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request whose names, parameters, files and weights have been found and digested."""
-
-    request: Request
-    preset: Preset
-    dataset: AnyDataset
-    location: Location
-    checkpoint: Checkpoint | None
-    pretrained: Pretrained
-    spec: RunSpec
-    folder: RunFolder
-    device: str
-
-    @property
-    def batch_size(self) -> int:
-        """How many queries a call of predict gets."""
-        return self.request.batch_size or self.preset.plugin.cls.card.batch_size
-
-    @property
-    def runtime(self) -> Runtime:
-        """What the method's `load` is told."""
-        return Runtime(
-            device=self.device,
-            batch_size=self.batch_size,
-            checkpoint=self.checkpoint.path if self.checkpoint else None,
-            weights=weights_root(self.request.weights),
-        )
-
-
-def open_dataset(
-    name: str, registry: Registry, split: str | None, options: dict[str, Any], flags: DataFlags
-) -> tuple[AnyDataset, Location, str | None]:
-    """Open a split (the card's default if None): the dataset, where it lies, the digest of a plugin's source."""
-    plugin = registry.dataset(name)
-    location = dataset_location(name, flags)
-    settings = build(plugin.cls.Options, options, f"dataset {name!r} (--set dataset.KEY=VALUE)")
-    return plugin.cls(location, split or plugin.cls.card.default_split, settings), location, plugin.source
-
-
-def prepare(request: Request) -> Job:
-    """Resolve a request; raises `Refused` before anything is written."""
-    for name, least in (
-        ("limit", request.limit),
-        ("workers", request.workers),
-        ("batch_size", request.batch_size),
-    ):
-        if least is not None and least < 1:
-            raise Refused(f"--{name.replace('_', '-')} takes a whole number from 1, got {least}")
-    registry = Registry(request.plugins)
-    preset = find_preset(request.method, registry, request.params)
-    card = preset.plugin.cls.card
-    registry.dataset(request.dataset)
-    weights = weights_root(request.weights)
-    checkpoint = find_checkpoint(preset, request.dataset, request.checkpoint, weights)
-    if checkpoint:
-        check_weights(preset, checkpoint)
-    pretrained = find_pretrained(preset, weights)
-    check_installed(preset)
-    device = provenance.choose_device(request.device, card.needs)
-    flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
-    dataset, location, source = open_dataset(request.dataset, registry, request.split, request.options, flags)
-    dataset = with_visible(dataset, request.visible)
-    if not len(dataset):
-        raise Refused(f"{dataset.card.title} {dataset.split} has no instance left: {dataset.funnel.as_dict()}")
-    spec = RunSpec(
-        method=preset.plugin.name,
-        revision=card.revision,
-        params=preset.resolved(),
-        checkpoint=checkpoint.sha256 if checkpoint else pretrained.digest,
-        method_source=preset.plugin.source,
-        dataset=request.dataset,
-        split=dataset.split,
-        options=resolved(dataset.options),
-        fingerprint=dataset.fingerprint(),
-        dataset_source=source,
-        visible=spelled(request.visible),
-        seed=request.seed,
-    )
-    store.check_writable(request.results)
-    folder = store.run_folder(request.results, spec, preset.name)
-    return Job(request, preset, dataset, location, checkpoint, pretrained, spec, folder, device)
-
-
-def check_installed(preset: Preset) -> None:
-    """Raise `Refused` naming the libraries that the method's card asks for and that are not installed."""
-    card = preset.plugin.cls.card
-    lacking = [name for name in card.needs if find_spec(name) is None]
-    if lacking:
-        way_out = f"pip install 'amodal-bench[{card.extra}]'" if card.extra else "install them"
-        raise Refused(f"{preset.name} needs what is not installed here, {', '.join(lacking)}: {way_out}")
-
-
-def check_weights(preset: Preset, checkpoint: Checkpoint) -> None:
-    """Raise `Refused` naming the file where its metadata does not fit the preset."""
-    trained = checkpoint.metadata.get("method", preset.plugin.name)
-    if trained != preset.plugin.name:
-        raise Refused(f"{checkpoint.path}: weights of the method {trained!r}, asked for {preset.plugin.name!r}")
-    try:
-        preset.make().check_weights(checkpoint.metadata)
-    except Refused as error:
-        raise Refused(f"{checkpoint.path}: {error}") from None
-
-
-def bench(job: Job, reporter: Reporter | None = None) -> Tally:
-    """Predict what is missing and merge; a complete run is left as it is."""
+    Whoever else is at this run is waited for. Raises `Refused` before anything is written, and `Incomplete` (of which
+    `TooManyErrors` is one) where not every instance that was asked for has a row in the end.
+    """
     reporter = reporter or Silent()
-    if job.folder.exists and job.folder.record()["status"] == "complete":
+    folder = job.folder
+    if not fresh and folder.complete:
         return Tally()
-    plan = planning.make_plan(job.dataset)
-    record = _record(job, plan)
-    started = time.monotonic()
-    asked = plan.slice(0, job.request.limit) if job.request.limit else plan
-    if job.request.workers == 1:
-        method = job.preset.make()
-        method.load(job.runtime)
-        job.folder.create(record, plan)
-        todo = missing(job.folder, asked)
-        reporter.announce(len(asked), len(asked) - len(todo))
-        tally = _predict(job, todo, method, reporter)
-    else:
-        job.folder.create(record, plan)
-        reporter.announce(len(asked), len(asked) - len(missing(job.folder, asked)))
-        tally = _in_workers(job, asked, reporter)
-    record["timings"]["finished"] = _now()
-    record["timings"]["seconds"] += time.monotonic() - started
-    peaks = [record["timings"].get("peak_memory_mb"), provenance.peak_memory_mb(job.device)]
-    record["timings"]["peak_memory_mb"] = max((peak for peak in peaks if peak is not None), default=None)
-    job.folder.finish(record)
-    return tally
+    with RunLock(folder.path) as lock:
+        if not lock.take():
+            if fresh:
+                raise Refused(f"{folder.path} is being worked on by {lock.who()}: --fresh would delete its work")
+            _wait(job, lock, reporter)
+        if fresh:
+            _check_unused(folder)
+        elif folder.complete:  # thanks to the one who was waited for
+            return Tally()
+        return _Bench(job, reporter, lock, fresh).run()
 
 
 def work(job: Job, number: int, count: int, reporter: Reporter) -> Tally:
     """Predict one shard of a run that `bench` or another worker began; merging is left to `bench`."""
-    record = job.folder.record()
-    _check_device(job, record)
-    plan = job.folder.plan()
-    asked = plan.slice(0, job.request.limit) if job.request.limit else plan
-    mine = planning.shard(asked, number, count)
-    todo = missing(job.folder, mine)
+    _check_device(job, job.folder.record())
+    mine = planning.shard(_asked(job, job.folder.plan()), number, count)
+    todo = Todo.of(job.folder, mine)
+    examine(job, todo, reporter)
     method = job.preset.make()
     method.load(job.runtime)
-    reporter.announce(len(mine), len(mine) - len(todo))
-    return _predict(job, todo, method, reporter)
+    reporter.announce(len(mine), len(mine) - len(todo.rest))
+    return _predict(job, todo.rest, method, reporter)
 
 
-def missing(folder: RunFolder, plan: pa.Table) -> pa.Table:
-    """The rows of a plan that have no finished result yet; failed ones are tried again."""
-    done = folder.done()
-    return plan.filter(pa.array([done.get(id) != "ok" for id in plan["id"].to_pylist()], type=pa.bool_()))
+def work_shard(job: Job, method: AnyMethod, orders: Orders) -> None:
+    """What a worker process of `bench` does: suspected instances one by one, then what its shard has left."""
+    asked = _asked(job, job.folder.plan())
+    places = {id: place for place, id in enumerate(asked["id"].to_pylist())} if orders.alone else {}
+    for id in orders.alone:
+        _predict(job, asked.slice(places[id], 1), method, Silent(), alone=True)
+    if orders.shard:
+        todo = Todo.of(job.folder, planning.shard(asked, *orders.shard))
+        _predict(job, _without(todo.rest, (*orders.alone, *orders.skip)), method, Silent())
 
 
-def _predict(job: Job, todo: pa.Table, method: AnyMethod, reporter: Reporter) -> Tally:
-    return predict(
+def examine(job: Job, todo: "Todo", reporter: Reporter) -> None:
+    """Predict the instances on which a process may have died, each alone in a process that may die again."""
+    if not len(todo.suspected):
+        return
+    suspects = tuple(todo.suspected["id"].to_pylist())
+    log.warning("%d instances were in work when a process died: each is predicted alone first", len(suspects))
+    crew = _crew(job, todo.suspected, reporter)
+    crew.run([Orders(request=job.request.model_dump(mode="json"), alone=suspects)])
+    if crew.reasons:
+        raise Incomplete("; ".join(crew.reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What a plan has left to do: `suspected` are those on which a process may have died, `rest` the others."""
+
+    rest: pa.Table
+    suspected: pa.Table
+
+    @classmethod
+    def of(cls, folder: RunFolder, plan: pa.Table) -> "Todo":
+        """Compare a plan with what is on disk; failed instances are tried again."""
+        rows = folder.rows()
+        finished = pc.equal(rows["status"], FINISHED)
+        left = _without(plan, rows["id"].filter(finished).combine_chunks())
+        errors = rows.filter(pc.invert(finished)).to_pylist()
+        deadly = [row["id"] for row in errors if row["error"].startswith((DIED, LATE))]
+        suspected = pc.is_in(left["id"], value_set=pa.array([*deadly, *folder.suspects()], type=pa.string()))
+        return cls(left.filter(pc.invert(suspected)), left.filter(suspected))
+
+    def __len__(self) -> int:
+        return len(self.rest) + len(self.suspected)
+
+
+class _Bench:
+    """One `bench`, under the lock of its run."""
+
+    def __init__(self, job: Job, reporter: Reporter, lock: RunLock, fresh: bool) -> None:
+        self._job, self._folder, self._reporter = job, job.folder, reporter
+        self._lock, self._fresh = lock, fresh
+        self._folder.sweep()
+        self._plan = planning.make_plan(job.dataset)
+        self._asked = _asked(job, self._plan)
+        self._record = _record(job, self._plan, fresh)
+        self._started = time.monotonic()
+
+    def run(self) -> Tally:
+        """Predict, merge, and tell what is missing."""
+        request = self._job.request
+        here = request.workers == 1 and request.instance_timeout is None
+        try:
+            tally, reasons = self._here() if here else self._in_workers()
+        except TooManyErrors:
+            self._finish()
+            raise
+        self._finish()
+        self._check_rows(reasons)
+        self._folder.forget()
+        return tally
+
+    def _here(self) -> tuple[Tally, list[str]]:
+        """All in this process, but for what another one may have died of."""
+        examine(self._job, self._todo(), self._reporter)
+        method = self._job.preset.make()
+        method.load(self._job.runtime)
+        todo = self._begin()
+        return _predict(self._job, todo.rest, method, self._reporter), []
+
+    def _in_workers(self) -> tuple[Tally, list[str]]:
+        """All in processes of their own."""
+        request, count = self._job.request.model_dump(mode="json"), self._job.request.workers
+        todo = self._todo()
+        suspects = tuple(todo.suspected["id"].to_pylist())
+        crew = _crew(self._job, self._asked, self._reporter)
+        crew.run(
+            [Orders(request=request, shard=(n, count), alone=() if n else suspects) for n in range(count)],
+            begin=self._begin,
+        )
+        return Tally(finished=len(todo)), crew.reasons
+
+    def _todo(self) -> Todo:
+        if self._fresh or not self._folder.exists:
+            return Todo(self._asked, self._asked.slice(0, 0))
+        return Todo.of(self._folder, self._asked)
+
+    def _begin(self) -> Todo:
+        """The method has loaded: only now the folder is written to."""
+        if self._fresh:
+            self._folder.remove()
+        self._folder.create(self._record, self._plan)
+        todo = Todo.of(self._folder, self._asked)
+        self._reporter.announce(len(self._asked), len(self._asked) - len(todo))
+        return todo
+
+    def _finish(self) -> None:
+        if not self._lock.mine:
+            raise Incomplete(
+                f"{self._folder.path} was taken over by {self._lock.who()}, which saw no sign of life of this command. "
+                "What was finished is kept"
+            )
+        timings = self._record["timings"]
+        timings["finished"] = _now()
+        timings["seconds"] += time.monotonic() - self._started
+        peaks = [timings.get("peak_memory_mb"), provenance.peak_memory_mb(self._job.device)]
+        timings["peak_memory_mb"] = max((peak for peak in peaks if peak is not None), default=None)
+        self._record = self._folder.finish(self._record)
+
+    def _check_rows(self, reasons: list[str]) -> None:
+        """Raise `Incomplete` where an instance that was asked for has no row, finished or failed."""
+        missing = len(_without(self._asked, self._folder.ids()))
+        if missing:
+            raise Incomplete(
+                f"{missing} of {len(self._asked)} instances have no result in {self._folder.path}: "
+                f"{'; '.join(reasons) or 'their workers ended without a word'}. The same command goes on from there"
+            )
+
+
+def _wait(job: Job, lock: RunLock, reporter: Reporter) -> None:
+    """Take the lock when its holder has ended; until then, show how far the run is."""
+    log.warning("%s is being worked on by %s: waiting for it", job.folder.path, lock.who())
+    known: set[str] = set()
+    reporter.announce(min(job.request.limit or len(job.dataset), len(job.dataset)), 0)
+    while not lock.take():
+        time.sleep(_LOOK)
+        parts = job.folder.parts()
+        reporter.advance(job.folder.count(parts - known), 0)
+        known |= parts
+
+
+def _check_unused(folder: RunFolder) -> None:
+    for entry in folder.workers():
+        raise Refused(f"{folder.path} is being worked on by {entry}: --fresh would delete its work")
+
+
+def _asked(job: Job, plan: pa.Table) -> pa.Table:
+    return plan.slice(0, job.request.limit) if job.request.limit else plan
+
+
+def _without(plan: pa.Table, ids: Any) -> pa.Table:
+    return plan.filter(pc.invert(pc.is_in(plan["id"], value_set=pa.array(ids, type=pa.string()))))
+
+
+def _crew(job: Job, plan: pa.Table, reporter: Reporter) -> Crew:
+    columns = plan.to_pydict()
+    items = [Item(*values) for values in zip(columns["id"], columns["group_id"], columns["index"], strict=True)]
+    return Crew(
         job.folder,
-        todo,
-        job.dataset,
-        method,
-        seed=job.spec.seed,
+        {item.id: item for item in items},
         batch_size=job.batch_size,
         max_errors=job.request.max_errors,
+        instance_timeout=job.request.instance_timeout,
         reporter=reporter,
     )
 
 
-def _record(job: Job, plan: pa.Table) -> dict[str, Any]:
+def _predict(job: Job, todo: pa.Table, method: AnyMethod, reporter: Reporter, alone: bool = False) -> Tally:
+    with Journal(job.folder.path, job.folder.worker, alone) as journal:
+        return predict(
+            job.folder,
+            todo,
+            job.dataset,
+            method,
+            seed=job.spec.seed,
+            batch_size=job.batch_size,
+            max_errors=job.request.max_errors,
+            reporter=reporter,
+            journal=journal,
+        )
+
+
+def _record(job: Job, plan: pa.Table, fresh: bool) -> dict[str, Any]:
     """run.json of a run that begins or goes on."""
-    before = job.folder.record() if job.folder.exists else None
+    before = job.folder.record() if job.folder.exists and not fresh else None
     if before:
         _check_device(job, before)
     limit = job.request.limit
@@ -264,43 +281,6 @@ def _check_device(job: Job, record: dict[str, Any]) -> None:
             f"{job.folder.path} was begun on {record['device_kind']}, this is {kind}: equal results are promised on "
             "one kind of device only. Go on there, or start over with --fresh"
         )
-
-
-def _in_workers(job: Job, asked: pa.Table, reporter: Reporter) -> Tally:
-    """Run the shards in processes of their own and watch the parts arrive."""
-    count = job.request.workers
-    command = [sys.executable, "-P", "-m", "amodal_bench", "worker", str(job.folder.path)]
-    children = [
-        subprocess.Popen([*command, "--shard", f"{i}/{count}", "--quiet"], env=_environment(i, count))
-        for i in range(count)
-    ]
-    before, pause = len(missing(job.folder, asked)), 1.0
-    try:
-        while any(child.poll() is None for child in children):
-            time.sleep(pause)
-            looked = time.monotonic()
-            left = len(missing(job.folder, asked))
-            pause = max(1.0, 20 * (time.monotonic() - looked))  # looking costs more the more there is
-            reporter.advance(before - left, 0)
-            before = left
-    finally:
-        for child in children:
-            child.terminate()
-        codes = [child.wait() for child in children]
-    failed = [i for i, code in enumerate(codes) if code not in (0, 1)]
-    if failed:
-        raise Refused(f"worker {failed[0]}/{count} stopped with exit code {codes[failed[0]]}; what it finished is kept")
-    return Tally(finished=len(asked))
-
-
-def _environment(number: int, count: int) -> dict[str, str]:
-    """Threads and GPU of one worker. Two processes with two threads each on two cores run ten times slower."""
-    threads = str(max(1, (os.cpu_count() or 1) // count))
-    own = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    gpus = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    if gpus:
-        own["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    return {**os.environ, **own}
 
 
 def _now() -> str:

@@ -1,29 +1,41 @@
 """A run's folder: results/DATASET/SPLIT/METHOD/KEY/. Plain files, each written whole; no server, no database."""
 
+import hashlib
 import json
 import os
 import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused, RunDamaged
+from amodal_bench.journal import FOLDER as JOURNAL
+from amodal_bench.journal import Entry, entries
+from amodal_bench.lock import HOLDER, LOCK
+from amodal_bench.merging import DIGITS, OldTables, PartFile, Source, file_sha256, merge, overview
+from amodal_bench.record import read_record
 from amodal_bench.rows import (
+    FINISHED,
     INSTANCES,
+    PLAN,
     PREDICTIONS,
     SCHEMA_VERSION,
     TIMINGS,
     Row,
-    merge,
     read_table,
+    to_bytes,
     to_table,
+    unreadable,
     write_table,
 )
 from amodal_bench.spec import RunSpec
@@ -49,21 +61,16 @@ class RunFolder:
         """Whether a run was begun here."""
         return (self.path / "run.json").is_file()
 
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to do: the record says so and the tables are there."""
+        if not self.exists or self.record()["status"] != "complete":
+            return False
+        return all((self.path / f"{name}.parquet").is_file() for name in ("instances", "predictions"))
+
     def record(self) -> dict[str, Any]:
-        """run.json; raises `RunDamaged` where it is missing, cut off or newer."""
-        path = self.path / "run.json"
-        try:
-            record: dict[str, Any] = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise RunDamaged(f"{self.path} holds no run (no run.json)") from None
-        except ValueError:
-            raise RunDamaged(f"{path} is not JSON; start over with --fresh") from None
-        if record["schema_version"] > SCHEMA_VERSION:
-            raise RunDamaged(
-                f"{path} has schema version {record['schema_version']}; "
-                f"this amodal_bench reads up to {SCHEMA_VERSION}: upgrade it"
-            )
-        return record
+        """run.json; raises `RunDamaged` where it is missing, cut off, newer, or not the record of a run."""
+        return read_record(self.path / "run.json")
 
     def spec(self) -> RunSpec:
         """The hashed part of run.json."""
@@ -76,7 +83,7 @@ class RunFolder:
             plan_path = self.path / "plan.parquet"
             if not plan_path.is_file():
                 write_table(plan_path, plan)
-            elif not read_table(plan_path).equals(plan):
+            elif not self.plan().equals(plan):
                 raise RunDamaged(f"{plan_path} lists other instances than the dataset has now; start over with --fresh")
             self.write_record({"schema_version": SCHEMA_VERSION, **record})
         except OSError as error:
@@ -88,72 +95,165 @@ class RunFolder:
 
     def plan(self) -> pa.Table:
         """id, group_id, index of all instances in the order of the run."""
-        return read_table(self.path / "plan.parquet")
+        return read_table(self.path / "plan.parquet", PLAN)
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Have finished rows on disk before returning: one part file, whole or not there."""
+        """Have finished rows on disk before returning: one part file, whole or not there.
+
+        Where others have completed the run meanwhile, its parts are gone and these rows are in its tables.
+        """
         self._written += 1
-        write_table(self.path / "parts" / f"{self._worker}-{self._written:06d}.parquet", to_table(rows))
+        data = to_bytes(to_table(rows))
+        name = f"{self._worker}-{self._written:06d}-{hashlib.sha256(data).hexdigest()[:DIGITS]}.parquet"
+        try:
+            write_atomic(self.path / "parts" / name, data)
+        except FileNotFoundError:
+            if not self.complete:
+                raise
 
-    def done(self) -> dict[str, str]:
-        """id -> status of every row on disk; reads no counts and no masks."""
-        found: dict[str, str] = {}
-        for path in self._sources():
-            part = read_table(path, ["id", "status"])
-            for id, status in zip(part["id"].to_pylist(), part["status"].to_pylist(), strict=True):
-                if found.get(id) != "ok":
-                    found[id] = status
-        return found
+    def rows(self) -> pa.Table:
+        """id, status, error of all rows on disk, one an id, a finished one before a failed one; sorted by id.
 
-    def finish(self, record: dict[str, Any]) -> None:
-        """Merge the parts into the three tables; when nothing is missing the run is complete and the parts go."""
-        known = {id: place for place, id in enumerate(self.plan()["id"].to_pylist())}
-        table = merge([read_table(path) for path in self._parts()])
-        strange = [id for id in table["id"].to_pylist() if id not in known]
-        if strange:
+        Reads no counts and no masks.
+        """
+        return overview(self._sources(self._parts()))
+
+    def finished(self) -> int:
+        """How many instances have a finished row on disk."""
+        return int(pc.sum(pc.equal(self.rows()["status"], FINISHED)).as_py() or 0)
+
+    def finish(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Merge all rows on disk, of parts and of earlier tables, into the three tables; returns the new run.json.
+
+        When nothing is missing the run is complete, and the parts that were merged go.
+        """
+        parts = self._parts()
+        sources = self._sources(parts)
+        planned = self.plan()["id"]
+        ids = overview(sources)["id"]
+        strange = ids.filter(pc.invert(pc.is_in(ids, value_set=planned.combine_chunks())))
+        if len(strange):
             raise RunDamaged(
                 f"{self.path / 'parts'} holds {strange[0]}, which is not in the plan; start over with --fresh"
             )
-        for name, schema in (("instances", INSTANCES), ("predictions", PREDICTIONS), ("timings", TIMINGS)):
-            write_table(self.path / f"{name}.parquet", table.select(schema.names).cast(schema))
-        errors = sum(status != "ok" for status in table["status"].to_pylist())
-        whole = len(table) == len(known)
+        merged = merge(sources, self.path)
+        errors = merged.rows - merged.finished
+        whole = merged.rows == len(planned)
         status = "complete" if whole and not errors else "errors" if whole else "partial"
-        counts = {**record["counts"], "done": len(table) - errors, "error": errors}
-        self.write_record({**record, "status": status, "counts": counts})
+        counts = {**record["counts"], "done": merged.finished, "error": errors}
+        record = {**record, "status": status, "counts": counts, "tables": merged.tables}
+        self.write_record(record)
         if status == "complete":
-            shutil.rmtree(self.path / "parts")
+            self._remove(parts)
+        return record
 
     def instances(self) -> pd.DataFrame:
         """instances.parquet with all its rows, error rows included."""
-        frame: pd.DataFrame = read_table(self._table("instances")).to_pandas()
+        frame: pd.DataFrame = read_table(self._table("instances"), INSTANCES).to_pandas()
         return frame
 
     def predictions(self) -> pa.Table:
         """predictions.parquet: id, size, counts."""
-        return read_table(self._table("predictions"))
+        return read_table(self._table("predictions"), PREDICTIONS)
 
     def timings(self) -> pd.DataFrame:
-        """timings.parquet: id, seconds, worker."""
-        frame: pd.DataFrame = read_table(self._table("timings")).to_pandas()
+        """timings.parquet: id, seconds, worker. Empty where it is lost: no number of a method depends on it."""
+        path = self.path / "timings.parquet"
+        table = read_table(path, TIMINGS) if path.is_file() else TIMINGS.empty_table()
+        frame: pd.DataFrame = table.to_pandas()
         return frame
 
     def remove(self) -> None:
-        """Delete the run (`--fresh`)."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete the run (`--fresh`), but not the lock that is held on it."""
+        for path in self.path.iterdir():
+            if path.name in (LOCK, HOLDER):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written. To be called by the holder of the lock."""
+        for path in self.path.glob(".*"):
+            if path.is_dir() and path.name.startswith(".merge-"):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file() and not path.name.startswith(f".{HOLDER}"):
+                path.unlink(missing_ok=True)
+        if not self.workers():
+            for path in (self.path / "parts").glob(".*"):
+                path.unlink(missing_ok=True)
+
+    def suspects(self) -> list[str]:
+        """Ids that a process held when it died."""
+        return [id for entry in entries(self.path) if not entry.alive for id in entry.ids]
+
+    def forget(self) -> None:
+        """Remove the journals of the dead: what they held has its rows."""
+        for entry in entries(self.path):
+            if not entry.alive:
+                entry.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / JOURNAL).rmdir()
+
+    def workers(self) -> list[Entry]:
+        """The journals of processes that are at work here."""
+        return [entry for entry in entries(self.path) if entry.alive]
+
+    def ids(self) -> pa.Array:
+        """Ids that have a row in instances.parquet."""
+        return read_table(self._table("instances"), INSTANCES, ["id"])["id"].combine_chunks()
+
+    def parts(self) -> set[str]:
+        """Names of the part files that lie there now."""
+        return {path.name for path in self._parts()}
+
+    def count(self, names: Iterable[str]) -> int:
+        """Rows in these parts; one that is gone, merged by another process, counts nothing."""
+        found = 0
+        for name in names:
+            with suppress(pa.ArrowException, OSError):
+                found += int(pq.read_metadata(self.path / "parts" / name).num_rows)
+        return found
 
     def _table(self, name: str) -> Path:
+        """A merged table; raises `RunDamaged` where it is missing, or not what a complete run ended with."""
         path = self.path / f"{name}.parquet"
         if not path.is_file():
-            raise RunDamaged(f"{self.path} has no {path.name} yet: the same bench command finishes the run")
+            raise RunDamaged(f"{self.path} has no {path.name}: the same bench command finishes the run")
+        record = self.record()
+        known = record.get("tables", {}).get(name)
+        if record["status"] == "complete" and known and file_sha256(path) != known:
+            raise unreadable(path, ValueError("its bytes are not those that the run ended with"))
         return path
 
     def _parts(self) -> list[Path]:
         return sorted((self.path / "parts").glob("[!.]*.parquet"))
 
-    def _sources(self) -> list[Path]:
-        whole = self.path / "instances.parquet"
-        return self._parts() or ([whole] if whole.is_file() else [])
+    def _sources(self, parts: Sequence[Path]) -> list[Source]:
+        """The parts, and the earlier tables where they hold what no part does."""
+        sources: list[Source] = [PartFile(path) for path in parts]
+        path = self.path / "instances.parquet"
+        if not path.is_file():
+            return sources
+        old, new = read_table(path, INSTANCES, ["id", "status"]), overview(sources)
+        done = [table.filter(pc.equal(table["status"], FINISHED))["id"] for table in (old, new)]
+        lost = _without(done[0], done[1]).chunks + _without(old["id"], new["id"]).chunks
+        if any(len(chunk) for chunk in lost):
+            sources.append(OldTables(self.path, pa.concat_arrays(lost).unique()))
+        return sources
+
+    def _remove(self, parts: Sequence[Path]) -> None:
+        """Remove the parts that were merged; one that another process has written since stays."""
+        for path in parts:
+            path.unlink(missing_ok=True)
+        self.sweep()
+        with suppress(OSError):
+            (self.path / "parts").rmdir()
+
+
+def _without(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
+    return ids.filter(pc.invert(pc.is_in(ids, value_set=others.combine_chunks())))
 
 
 def run_folder(results: Path, spec: RunSpec, label: str) -> RunFolder:

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from amodal_bench import provenance
 from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
+from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags, weights_root
 from amodal_bench.plugin import AnyDataset, Monitor, Settings, TrainingRun
 from amodal_bench.presets import Preset, build, find_preset, merged
 from amodal_bench.registry import Registry
-from amodal_bench.run import open_dataset
 from amodal_bench.spec import resolved
 
 FOLDER = Path(__file__).parent / "configs" / "train"

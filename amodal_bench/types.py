@@ -1,7 +1,8 @@
 """What passes between a dataset, a method and a metric."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from types import NoneType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,20 @@ def parse_id(text: str) -> InstanceId:
     dataset, split, rest = text.split("/", 2)
     image, annotation = rest.rsplit("/", 1)
     return InstanceId(dataset, split, image, annotation)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is text that a file can hold: no half of a surrogate pair."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def check_id(text: Any) -> None:
+    """Raise `ValueError` unless `text` is `DATASET/SPLIT/IMAGE/ANN` in characters that a file can hold."""
+    if not _is_text(text) or text.count("/") < 3:
+        raise ValueError(f"an id must be text like DATASET/SPLIT/IMAGE/ANN, got {text!r}")
 
 
 def check_mask(mask: Mask, shape: tuple[int, ...], what: str) -> None:
@@ -54,6 +69,8 @@ class AmodalQuery:
         check_mask(self.visible, self.image.shape[:2], f"{self.id}: visible mask")
         if not self.visible.any():
             raise ValueError(f"{self.id}: visible mask is empty; a method needs at least one visible pixel")
+        if self.category is not None and not _is_text(self.category):
+            raise ValueError(f"{self.id}: category must be text or None, got {self.category!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +94,8 @@ class AmodalSample:
             raise ValueError(f"{self.query.id}: amodal mask is empty")
         if self.true_visible is not None:
             check_mask(self.true_visible, shape, f"{self.query.id}: true visible mask")
+        if not isinstance(self.is_stuff, (bool, np.bool_, NoneType)):
+            raise ValueError(f"{self.query.id}: is_stuff must be True, False or None, got {self.is_stuff!r}")
 
     @property
     def visible(self) -> Mask:
@@ -87,3 +106,35 @@ class AmodalSample:
     def occlusion_rate(self) -> float:
         """|hidden| / |amodal| in [0, 1], with hidden = amodal and not visible."""
         return float((self.amodal & ~self.visible).sum() / self.amodal.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A sample in arrays of its own, so that neither a dataset that fills one buffer again and again nor a method
+    that works in place can change what is counted.
+
+    `query` is the method's: its arrays are read-only copies. `amodal`, `visible` and `given` (the visible mask that
+    the method got, None where that is the truth's) are the counter's: no method ever sees them.
+    """
+
+    query: AmodalQuery
+    amodal: Mask
+    visible: Mask
+    given: Mask | None
+    is_stuff: bool | None
+
+    @classmethod
+    def of(cls, sample: AmodalSample) -> "Held":
+        """Copy a sample."""
+        query = sample.query
+        image, shown = query.image.copy(), query.visible.copy()
+        image.setflags(write=False)
+        shown.setflags(write=False)
+        given = None if sample.true_visible is None else query.visible.copy()
+        return cls(
+            replace(query, image=image, visible=shown),
+            sample.amodal.copy(),
+            sample.visible.copy(),
+            given,
+            None if sample.is_stuff is None else bool(sample.is_stuff),
+        )

@@ -132,10 +132,11 @@ def test_workers_take_their_shard_from_slurm(cli: Cli, squares: list[str], tmp_p
     request = json.loads((folder / "run.json").read_text())
     request["request"]["limit"] = None
     (folder / "run.json").write_text(json.dumps(request))
-    refused = cli("worker", folder)
+    plugins = [argument for argument in squares if argument.startswith("--plugin")]
+    refused = cli("worker", folder, *plugins)
     assert "worker needs --shard i/n, or RANK and WORLD_SIZE, or SLURM_PROCID and SLURM_NTASKS" in refused.stderr
     for number in "01":
-        done = cli("worker", folder, SLURM_PROCID=number, SLURM_NTASKS="2")
+        done = cli("worker", folder, *plugins, SLURM_PROCID=number, SLURM_NTASKS="2")
         assert done.returncode == 0, done.stderr
     assert "24 on disk" in cli(*command).stdout
 

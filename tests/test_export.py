@@ -11,10 +11,10 @@ import pytest
 
 from amodal_bench.errors import BadRecord, Refused, UnknownName
 from amodal_bench.export import TABLE, UNREADABLE, clip_and_frame, export, find_format, format_names, prepare
+from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.registry import Registry
-from amodal_bench.run import open_dataset
 from amodal_bench.types import AmodalSample
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -17,9 +17,9 @@ import pytest
 
 from amodal_bench import run, store
 from amodal_bench.errors import Refused
+from amodal_bench.job import Job, Request, prepare
 from amodal_bench.plan import make_plan
 from amodal_bench.predict import Silent, TooManyErrors
-from amodal_bench.run import Job, Request
 
 Tables = dict[str, str]
 
@@ -29,7 +29,7 @@ def job(plugins: Path, tmp_path: Path) -> Any:
     def make(method: str = "dilate", results: str = "results", **request: Any) -> Job:
         files = tuple(plugins / f"{name}.py" for name in ("squares", "dilate", "slow", "trouble"))
         request = {"dataset": "squares", "plugins": files, "results": tmp_path / results, **request}
-        return run.prepare(Request(method=method, **request))
+        return prepare(Request(method=method, **request))
 
     return make
 
@@ -60,7 +60,8 @@ def test_seeds_change_the_masks_and_the_folder(job: Any) -> None:
 def test_shards_in_any_order_make_the_same_bytes(job: Any) -> None:
     whole = finished(job(results="whole"))
     parts = job(results="parts")
-    parts.folder.create(run._record(parts, make_plan(parts.dataset)), make_plan(parts.dataset))
+    plan = make_plan(parts.dataset)
+    parts.folder.create(run._record(parts, plan, fresh=False), plan)
     for number in (2, 0, 1):
         run.work(job(results="parts"), number, 3, Silent())
     assert finished(job(results="parts")) == whole
@@ -119,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(job: Any, plugins: Path, tmp_pat
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < len(killed.folder.done()) < 300
+    assert 0 < killed.folder.finished() < 300
     assert killed.folder.record()["status"] == "running"
     assert finished(killed) == whole
 
@@ -197,7 +198,7 @@ def test_a_method_that_always_fails_is_stopped(job: Any) -> None:
         TooManyErrors, match=r"8 instances failed, more than --max-errors 5; most often \(1x\): Runtime"
     ):
         run.bench(bad)
-    assert len(bad.folder.done()) == 8
+    assert len(bad.folder.rows()) == 8
 
 
 def test_a_full_disk_keeps_all_that_was_written(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +212,7 @@ def test_a_full_disk_keeps_all_that_was_written(job: Any, monkeypatch: pytest.Mo
             run.bench(full)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert len(full.folder.done()) == 8
+    assert len(full.folder.rows()) == 8
     assert not list((full.folder.path / "parts").glob(".*"))  # no half-written file is left
     monkeypatch.setenv("TROUBLE_CURED", "1")
     assert finished(job("trouble", params={"how": "disk"})) == expected

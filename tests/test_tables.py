@@ -56,10 +56,12 @@ def make_run(
     spec: Mapping[str, Any] | None = None,
     record: Mapping[str, Any] | None = None,
     planned: int | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Path:
     """A run folder with these counts, as the store writes it."""
-    facts: dict[str, Any] = {"method": name, "params": {}, "checkpoint": None, "dataset": dataset, "split": "test",
-             "options": {}, "fingerprint": "f" * 64, "dataset_source": None, "visible": "gt", "seed": 0}  # fmt: skip
+    facts: dict[str, Any] = {"method": name, "revision": 1, "params": {}, "checkpoint": None, "dataset": dataset,
+             "split": "test", "options": {}, "fingerprint": "f" * 64, "dataset_source": None,
+             "visible": "gt", "seed": 0}  # fmt: skip
     facts |= spec or {}
     path = results / dataset / str(facts["split"]) / re.sub(r"\W", "_", name) / key
     path.mkdir(parents=True)
@@ -77,10 +79,16 @@ def make_run(
     failed = int((rows["status"] != "ok").sum())
     whole = planned is None or planned == n
     status = "partial" if not whole else "errors" if failed else "complete"
-    told = {"schema_version": 1, "status": status, "preset": name, "spec": facts, "request": {}, "timings": {},
-            "counts": {"planned": planned or n, "done": n - failed, "error": failed}, **(record or {})}  # fmt: skip
+    request = {"method": name, "dataset": dataset, "params": {}, "options": {}, **(asked or {})}
+    told = {"schema_version": 1, "status": status, "key": key, "preset": name, "spec": facts, "request": request,
+            "counts": {"planned": planned or n, "asked": n, "done": n - failed, "error": failed},
+            "timings": {"started": "", "seconds": 0.0}, **(record or {})}  # fmt: skip
     (path / "run.json").write_text(json.dumps(told))
     return path
+
+
+def weights(setting: str) -> dict[str, str]:
+    return {"path": "model.safetensors", "sha256": "f" * 64, "setting": setting}
 
 
 def by_hand(rows: list[list[int]], p: Protocol, metric: str) -> float:
@@ -160,7 +168,7 @@ def test_a_run_fills_its_cell_under_the_protocol_of_the_published_value(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     frame = counts(rng, 200)
-    make_run(tmp_path, frame, "conddiff", "kins", record={"weights": {"setting": "supervised"}})
+    make_run(tmp_path, frame, "conddiff", "kins", record={"weights": weights("supervised")})
     make_run(tmp_path, frame, "visible", "kins", key="1" * 12)
     records = papers(tmp_path, find_table("conddiff-3"))
     (mine,) = [r for r in records if r["row"] == "CondDiff-AMO" and r["metric"] == "mIoU_inv" and r["measured"]]
@@ -181,11 +189,9 @@ def test_other_options_parameters_splits_and_settings_do_not_fill_a_cell(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     frame = counts(rng, 50)
-    make_run(tmp_path, frame, "conddiff", "kins", record={"request": {"params": {"steps": 2}}})
-    make_run(tmp_path, frame, "conddiff", "d2sa", record={"request": {"options": {"include_stuff": False}}})
-    make_run(
-        tmp_path, frame, "conddiff", "cocoa_cls", spec={"split": "val"}, record={"weights": {"setting": "zero-shot"}}
-    )
+    make_run(tmp_path, frame, "conddiff", "kins", asked={"params": {"steps": 2}})
+    make_run(tmp_path, frame, "conddiff", "d2sa", asked={"options": {"include_stuff": False}})
+    make_run(tmp_path, frame, "conddiff", "cocoa_cls", spec={"split": "val"}, record={"weights": weights("zero-shot")})
     make_run(tmp_path, frame, "conddiff", "coco_a", spec={"split": "test"})
     for name in ("conddiff-1", "conddiff-3"):
         assert not [r for r in papers(tmp_path, find_table(name)) if r["measured"] is not None]
@@ -277,7 +283,9 @@ def test_missing_rows_newer_schemas_and_cut_off_records_are_refused(tmp_path: Pa
     path = make_run(tmp_path, counts(rng, 30))
     record = json.loads((path / "run.json").read_text())
     wanted = Wanted([find_protocol("pooled/1")])
-    (path / "run.json").write_text(json.dumps({**record, "counts": {"planned": 31, "done": 31, "error": 0}}))
+    (path / "run.json").write_text(
+        json.dumps({**record, "counts": {"planned": 31, "asked": 31, "done": 31, "error": 0}})
+    )
     with pytest.raises(
         RunDamaged, match=r"has 30 rows in instances.parquet where its run.json counts 31: .*Copy it again"
     ):

@@ -8,6 +8,7 @@ import pytest
 
 from amodal_bench import run, train
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
+from amodal_bench.job import Request, prepare
 from amodal_bench.locate import read_metadata
 from amodal_bench.train import TrainRequest
 
@@ -65,17 +66,17 @@ def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugin
         "method": "conddiff", "params": SMALL, "plugins": (plugins / "squares.py", other), "device": "cpu",
         "weights": tmp_path / "weights", "results": tmp_path / "results",
     }  # fmt: skip
-    ours = run.prepare(run.Request.model_validate({**common, "dataset": "squares", "limit": 3}))
+    ours = prepare(Request.model_validate({**common, "dataset": "squares", "limit": 3}))
     run.bench(ours)
     assert ours.folder.record()["weights"]["setting"] == "supervised"
     with pytest.raises(WeightsNotFound, match="amodal-bench train --method conddiff --dataset bars"):
-        run.prepare(run.Request.model_validate({**common, "dataset": "bars"}))
-    named = run.prepare(run.Request.model_validate({**common, "dataset": "bars", "checkpoint": model}))
+        prepare(Request.model_validate({**common, "dataset": "bars"}))
+    named = prepare(Request.model_validate({**common, "dataset": "bars", "checkpoint": model}))
     assert named.checkpoint is not None
     assert named.checkpoint.setting("bars") == "zero-shot"
     wider = {**SMALL, "model": {**SMALL["model"], "width": 32}}
     with pytest.raises(Refused, match=r"model\.safetensors: these weights .*\n  model\.width: trained with 16"):
-        run.prepare(run.Request.model_validate({**common, "dataset": "squares", "params": wider}))
+        prepare(Request.model_validate({**common, "dataset": "squares", "params": wider}))
 
 
 def test_nothing_is_written_where_something_is_refused(request_of: Any, tmp_path: Path) -> None:

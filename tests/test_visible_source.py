@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import rle, run
+from amodal_bench import rle
 from amodal_bench.errors import Refused
+from amodal_bench.job import Request, prepare
 from amodal_bench.types import parse_id
 from amodal_bench.visible_source import read_masks, with_visible
 
 
 @pytest.fixture
 def squares(plugins: Path, tmp_path: Path) -> Any:
-    return run.prepare(
-        run.Request(method="visible", dataset="squares", plugins=(plugins / "squares.py",), results=tmp_path / "r")
+    return prepare(
+        Request(method="visible", dataset="squares", plugins=(plugins / "squares.py",), results=tmp_path / "r")
     ).dataset
 
 

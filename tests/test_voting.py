@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amodal_bench import presets, run
+from amodal_bench import presets
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.job import Request, prepare
 from amodal_bench.plugin import Method, MethodCard, Settings
 from amodal_bench.registry import Registry
 from amodal_bench.types import AmodalQuery, Mask
@@ -58,8 +59,8 @@ def test_a_vote_is_that_of_its_samples() -> None:
 def test_voting_is_part_of_what_names_a_run(plugins: Path, tmp_path: Path) -> None:
     def key(**params: Any) -> str:
         files = tuple(plugins / f"{name}.py" for name in ("squares", "dilate"))
-        request = run.Request(method="dilate", dataset="squares", plugins=files, results=tmp_path, params=params)
-        return run.prepare(request).spec.key()
+        request = Request(method="dilate", dataset="squares", plugins=files, results=tmp_path, params=params)
+        return prepare(request).spec.key()
 
     assert key() == key(voting={"samples": 1, "vote": "union"})
     assert len({key(), key(voting={"samples": 3}), key(voting={"samples": 3, "vote": "union"})}) == 3

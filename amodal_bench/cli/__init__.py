@@ -1,4 +1,4 @@
-"""The command line: a thin layer over the library. Exit codes: 0 done, 1 finished with error rows, 2 refused."""
+"""The command line: a thin layer over the library. Exit codes: 0 done, 1 rows failed or missing, 2 refused."""
 
 import logging
 import sys
@@ -20,8 +20,7 @@ from amodal_bench.cli import (
     tables,
     train,
 )
-from amodal_bench.errors import Refused
-from amodal_bench.predict import TooManyErrors
+from amodal_bench.errors import Incomplete, Refused
 
 app = typer.Typer(
     name="amodal-bench",
@@ -58,6 +57,6 @@ def main() -> None:
     except OSError as error:
         errors.print(f"amodal-bench: cannot read or write {error.filename}: {error.strerror}", markup=False)
         sys.exit(2)
-    except TooManyErrors as error:
+    except Incomplete as error:
         errors.print(f"amodal-bench: {error}", markup=False)
         sys.exit(1)

@@ -1,7 +1,7 @@
 """`bench` and `worker`: predict, store, show."""
 
 import os
-import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,9 @@ from amodal_bench import plan, run
 from amodal_bench.cli import options as o
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.cli.show import show
-from amodal_bench.errors import Refused
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.interrupts import Interrupted, interruptible
+from amodal_bench.job import Job, Request, prepare
 from amodal_bench.locate import read_paths
 from amodal_bench.presets import embedded_methods, parse_changes
 from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
@@ -36,13 +38,16 @@ def bench(
     image_root: o.ImageRoot = None,
     visible: o.Visible = TRUTH,
     results: o.Results = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of trained weights.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="One file of weights.")] = None,
+    weights: o.Weights = None,
+    checkpoint: o.Checkpoint = None,
     plugin: o.Plugins = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Queries a call; changes no number.")] = None,
     workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
     max_errors: Annotated[int, typer.Option(help="Stop when more instances than this fail.")] = 100,
+    instance_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Give an instance up that takes longer (runs in workers).")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what this very run left and start over.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
 ) -> None:
@@ -52,9 +57,8 @@ def bench(
         raise Refused(f"--root is one dataset's folder, but {len(datasets)} were asked for: use --data-root")
     params, dataset_options = parse_changes(set_ or [])
     protocols = chosen_protocols(protocol, buckets)
-    places = o.absolute_all(data_root=data_root, root=root, image_root=image_root)
-    files = o.absolute_all(weights=weights, checkpoint=checkpoint)
-    how = {"device": device, "batch_size": batch_size, "workers": workers, "limit": limit, "max_errors": max_errors}
+    paths = {"data_root": data_root, "root": root, "image_root": image_root}
+    paths |= {"weights": weights, "checkpoint": checkpoint}
     common: dict[str, Any] = {
         "split": split,
         "params": params,
@@ -62,12 +66,12 @@ def bench(
         "visible": o.absolute_visible(visible),
         "plugins": tuple(path.absolute() for path in o.none_if_empty(plugin)),
         "results": results_folder(results),
-        **places,
-        **files,
-        **how,
-    }
+        "device": device, "batch_size": batch_size, "workers": workers, "limit": limit, "max_errors": max_errors,
+        "instance_timeout": instance_timeout,
+        **o.absolute_all(**paths),
+    }  # fmt: skip
     jobs = [
-        run.prepare(run.Request(method=m, dataset=d, seed=s, **common))
+        prepare(Request(method=m, dataset=d, seed=s, **common))
         for d in datasets
         for m in (o.split_list(method, "method") if method else embedded_methods())
         for s in o.split_seeds(seed)
@@ -90,33 +94,43 @@ def worker(
     root: o.Root = None,
     data_root: o.DataRoot = None,
     device: Annotated[str | None, typer.Option(help="Here, instead of what bench was given.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", hidden=True)] = False,
+    plugin: o.Plugins = None,
 ) -> None:
     """Predict one shard of a run; start as many as you like, anywhere that sees the folder."""
     folder = open_folder(run_)
     here = {"root": o.absolute(root), "data_root": o.absolute(data_root), "device": device}
-    request = {
-        **folder.record()["request"],
-        **{name: value for name, value in here.items() if value is not None},
-    }
-    results = folder.path.absolute().parents[3]
-    job = run.prepare(run.Request.model_validate({**request, "results": results}))
+    record = folder.record()
+    given = {name: value for name, value in here.items() if value is not None}
+    job = _prepare_again(record["request"], given, o.none_if_empty(plugin), folder.path.absolute().parents[3])
     if job.spec.key() != folder.path.name:
         raise Refused(
             f"{folder.path} is the run of another spec: here its key would be {job.spec.key()} (data or code differ)"
         )
     number, count = plan.parse_shard(shard or _rank())
-    interruptible()
-    with reporter(console, f"{job.preset.name} {number}/{count}", quiet) as r:
-        tally = run.work(job, number, count, r)
-    if not quiet:
-        console.print(
-            f"shard {number}/{count} is done. When all are, the bench command merges them: "
-            + " ".join(folder.record()["argv"]),
-            soft_wrap=True,
-        )
+    try:
+        with interruptible(), reporter(console, f"{job.preset.name} {number}/{count}") as r:
+            tally = run.work(job, number, count, r)
+    except Interrupted as interrupt:
+        console.print(f"stopped: {folder.finished()} instances are saved in {folder.path}", soft_wrap=True)
+        raise typer.Exit(interrupt.code) from None
+    console.print(
+        f"shard {number}/{count} is done. When all are, the bench command merges them: " + " ".join(record["argv"]),
+        soft_wrap=True,
+    )
     if tally.errors:
         raise typer.Exit(1)
+
+
+def _prepare_again(request: dict[str, Any], here: dict[str, Any], plugins: Sequence[Path], results: Path) -> Job:
+    """The job of a run that was begun elsewhere. Code that it names is not run: plugins come from this command line."""
+    own = {**request, **here, "results": results, "plugins": tuple(path.absolute() for path in plugins)}
+    named = ", ".join(Path(path).name for path in request["plugins"])
+    try:
+        return prepare(Request.model_validate(own))
+    except UnknownName as error:
+        if not named or plugins:
+            raise
+        raise Refused(f"{error} The run was begun with the plugins {named}: give them with --plugin FILE") from None
 
 
 def chosen_protocols(names: str | None, buckets: str | None) -> list[Protocol]:
@@ -130,28 +144,24 @@ def results_folder(flag: Path | None) -> Path:
     return flag or read_paths().results or Path("results")
 
 
-def _run(job: run.Job, fresh: bool) -> bool:
+def _run(job: Job, fresh: bool) -> bool:
     """Run one job; True if some instances failed."""
-    if fresh:
-        job.folder.remove()
     title = f"{job.preset.name} on {job.spec.dataset}/{job.spec.split}"
     if job.checkpoint:
         console.print(f"{title}: {describe_weights(job)}", highlight=False, soft_wrap=True)
-    interruptible()
     try:
-        with reporter(console, title) as r:
-            run.bench(job, r)
-    except KeyboardInterrupt:
-        saved = list(job.folder.done().values()).count("ok") if job.folder.exists else 0
+        with interruptible(), reporter(console, title) as r:
+            run.bench(job, r, fresh)
+    except Interrupted as interrupt:
         console.print(
-            f"\nstopped: {saved} instances are saved in {job.folder.path}; the same command goes on from there",
+            f"\nstopped: {job.folder.finished()} instances are saved in {job.folder.path}; "
+            "the same command goes on from there",
             soft_wrap=True,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupt.code) from None
     except OSError as error:
-        saved = list(job.folder.done().values()).count("ok")
         console.print(
-            f"\ncannot write to {job.folder.path} ({error.strerror}): {saved} instances are saved; "
+            f"\ncannot write to {job.folder.path} ({error.strerror}): {job.folder.finished()} instances are saved; "
             "make room and give the same command again",
             soft_wrap=True,
         )
@@ -159,7 +169,7 @@ def _run(job: run.Job, fresh: bool) -> bool:
     return bool(job.folder.record()["counts"]["error"])
 
 
-def describe_weights(job: run.Job) -> str:
+def describe_weights(job: Job) -> str:
     """Which weights a run takes and what they were trained on."""
     if job.pretrained.paths:
         parts = job.pretrained.paths.items()
@@ -172,8 +182,8 @@ def describe_weights(job: run.Job) -> str:
     return f"{setting} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})"
 
 
-def _describe(job: run.Job) -> None:
-    done = list(job.folder.done().values()).count("ok") if job.folder.exists else 0
+def _describe(job: Job) -> None:
+    done = job.folder.finished() if job.folder.exists else 0
     asked = min(job.request.limit or len(job.dataset), len(job.dataset))
     console.print(f"[bold]{job.preset.name} on {job.spec.dataset}/{job.spec.split}[/]  (nothing is run or written)")
     for name, value in {
@@ -194,12 +204,3 @@ def _rank() -> str:
         if number in os.environ and count in os.environ:
             return f"{os.environ[number]}/{os.environ[count]}"
     raise Refused("worker needs --shard i/n, or RANK and WORLD_SIZE, or SLURM_PROCID and SLURM_NTASKS")
-
-
-def interruptible() -> None:
-    """Treat SIGTERM (a cluster's notice) as Ctrl-C: what is finished is written first."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)

@@ -16,10 +16,10 @@ from amodal_bench.cli.catalogue import missing_modules
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused
 from amodal_bench.inspection import Finding, inspect_dataset, summary_of, write_faults
+from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags, weights_root
 from amodal_bench.presets import parse_changes
 from amodal_bench.registry import Registry
-from amodal_bench.run import open_dataset
 
 console = make_console()
 _MARK = {"ok": "[green]✓[/]", "note": "[yellow]○[/]", "fault": "[red]✗[/]"}

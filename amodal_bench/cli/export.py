@@ -10,10 +10,10 @@ from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.errors import Refused
 from amodal_bench.export import TABLE, UNREADABLE, Export, export, find_format, prepare
 from amodal_bench.funnel import Funnel
+from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
 from amodal_bench.presets import parse_changes
 from amodal_bench.registry import Registry
-from amodal_bench.run import open_dataset
 
 console = make_console()
 

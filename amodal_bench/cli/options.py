@@ -29,6 +29,8 @@ Set = Annotated[
 ]
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE", help="Python file with a plugin.")]
 Results = Annotated[Path | None, typer.Option(help="Where runs are kept [default: results].")]
+Weights = Annotated[Path | None, typer.Option(help="Folder of trained weights.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="One file of weights.")]
 ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol(s), comma-separated.")]
 Buckets = Annotated[str | None, typer.Option(help="Occlusion buckets: edges 0,.25,.5,1 or '[0,.5);[.5,1]'.")]
 

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from amodal_bench import train as training
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import interruptible
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused, TrainingStopped
+from amodal_bench.interrupts import Interrupted, interruptible
 from amodal_bench.plugin import Monitor
 from amodal_bench.presets import parse_changes
 
@@ -84,13 +84,12 @@ def _run(job: training.TrainJob, fresh: bool) -> None:
             training.check_same(job)
             console.print(f"trained already: {job.out / training.MODEL} (--fresh starts over)", highlight=False)
         return
-    interruptible()
     try:
-        with monitor(f"{job.preset.name} on {job.request.dataset}/{job.train.split}", first) as watch:
+        with interruptible(), monitor(f"{job.preset.name} on {job.request.dataset}/{job.train.split}", first) as watch:
             training.train(job, watch, fresh)
-    except KeyboardInterrupt:
+    except Interrupted as interrupt:
         console.print(f"\nstopped: whole epochs are kept in {job.out}; the same command goes on from there")
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupt.code) from None
     except TrainingStopped as error:
         console.print(f"\n{error}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord, DatasetNotReady, Refused
 from amodal_bench.figures.runs import LoadedRun
+from amodal_bench.job import Request, open_dataset
 from amodal_bench.locate import DataFlags
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.registry import Registry
-from amodal_bench.run import Request, open_dataset
 from amodal_bench.types import AmodalSample, Mask
 from amodal_bench.visible_source import with_visible
 

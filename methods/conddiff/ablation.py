@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from amodal_bench import run, scoring, train
+from amodal_bench.job import Request, prepare
 from amodal_bench.protocol import DEFAULT, find_protocol
 
 log = logging.getLogger(__name__)
@@ -73,14 +74,14 @@ def trained(row: Row, folder: Path) -> Path:
 
 def measured(row: Row, folder: Path) -> dict[str, tuple[float, float, float]]:
     """Value and interval of both scores of a row on the test split."""
-    request = run.Request(
+    request = Request(
         method=PRESET,
         dataset=DATASET,
         params=row.changes,
         weights=trained(row, folder),
         results=folder / "results" / row.name,
     )
-    job = run.prepare(request)
+    job = prepare(request)
     run.bench(job)
     table = scoring.metrics(job.folder.instances(), find_protocol(DEFAULT))
     table = table[table["subset"] == "all"]

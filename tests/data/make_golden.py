@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from amodal_bench import rows, run, scoring, store
+from amodal_bench.job import Request, prepare
 from amodal_bench.presets import embedded_methods
 from amodal_bench.protocol import protocols
 
@@ -23,10 +24,10 @@ SCORES = Path("tests/data/golden")
 def make_run(method: str, dataset: str) -> None:
     """One whole run, with nothing of this machine's paths and name in it."""
     plugins = PLUGINS if dataset == "squares" else ()
-    job = run.prepare(run.Request(method=method, dataset=dataset, plugins=plugins, results=RUNS))
+    job = prepare(Request(method=method, dataset=dataset, plugins=plugins, results=RUNS))
     run.bench(job)
     path = job.folder.path / "timings.parquet"
-    timings = rows.read_table(path)
+    timings = rows.read_table(path, rows.TIMINGS)
     worker = pa.array(["golden"] * len(timings), type=pa.string())
     rows.write_table(path, timings.set_column(timings.schema.get_field_index("worker"), "worker", worker))
     record = job.folder.record()

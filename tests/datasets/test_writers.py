@@ -16,10 +16,10 @@ from amodal_bench.datasets._writers._depth import depth_order
 from amodal_bench.datasets._writers._names import Names, whole_numbers
 from amodal_bench.export import TABLE, export, find_format, format_names, prepare
 from amodal_bench.funnel import Funnel
+from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.registry import Registry
-from amodal_bench.run import open_dataset
 from amodal_bench.types import AmodalQuery, AmodalSample, parse_id
 
 PLUGINS = Path(__file__).parent.parent / "plugins"

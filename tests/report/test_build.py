@@ -73,7 +73,7 @@ def test_when_no_run_can_be_read_all_reasons_are_given(golden: Path) -> None:
 def test_a_run_in_which_everything_failed_has_undefined_numbers(golden: Path) -> None:
     folder = run_of(golden, "visible")
     path = folder.path / "instances.parquet"
-    table = rows.read_table(path)
+    table = rows.read_table(path, rows.INSTANCES)
     place = table.schema.get_field_index("status")
     failed = pa.array(["error"] * len(table), type=pa.string())
     rows.write_table(path, table.set_column(place, table.schema.field(place), failed))

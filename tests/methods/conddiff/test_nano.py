@@ -8,6 +8,7 @@ import pytest
 
 import amodal_bench as ab
 from amodal_bench import presets, run
+from amodal_bench.job import Request, prepare
 from amodal_bench.locate import read_metadata
 from amodal_bench.registry import Registry
 
@@ -45,10 +46,10 @@ def test_the_shipped_weights_complete_shapes(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     found = {}
     for name in ("conddiff-nano", "convex_hull"):
-        request = run.Request(
+        request = Request(
             method=name, dataset="synthetic", options={"resolution": 128}, limit=32, results=tmp_path, device="cpu"
         )
-        job = run.prepare(request)
+        job = prepare(request)
         run.bench(job)
         assert job.checkpoint is None or job.checkpoint.setting("synthetic") == "supervised"
         frame = ab.open_run(job.folder.path).frame()

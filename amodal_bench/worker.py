@@ -1,0 +1,92 @@
+"""A worker process of a bench command: `python -m amodal_bench.worker`, with its orders on standard input."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import BinaryIO
+
+from amodal_bench import run
+from amodal_bench.errors import Refused
+from amodal_bench.guard import Failure, guarded
+from amodal_bench.interrupts import Interrupted, interruptible
+from amodal_bench.job import Request, prepare
+from amodal_bench.predict import TooManyErrors
+from amodal_bench.workers import Orders, Word
+
+_GRACE = 30.0  # seconds to write what is finished, once the parent is gone
+
+
+def main() -> None:
+    """Carry out the orders and tell how it ended."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    say = _channel()
+    orders = Orders.model_validate_json(sys.stdin.buffer.readline())
+    word = Word(kind="stopped")
+    try:
+        with interruptible():
+            word = _outcome(orders, say)
+    except Interrupted as interrupt:
+        word = Word(kind="stopped", text=str(interrupt))
+    say(word)
+
+
+def _channel() -> Callable[[Word], None]:
+    """A way to the parent that nothing else writes to: what plugins print goes to standard error."""
+    out: BinaryIO = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def say(word: Word) -> None:
+        try:
+            out.write(word.model_dump_json().encode() + b"\n")
+            out.flush()
+        except BrokenPipeError:  # the parent is gone: nobody wants to know
+            logging.getLogger(__name__).debug("unheard: %s", word)
+
+    return say
+
+
+def _outcome(orders: Orders, say: Callable[[Word], None]) -> Word:
+    """How the work ended; an error of a plugin's `load` too is a word."""
+    done = guarded(lambda: _work(orders, say))
+    if isinstance(done, Failure):
+        sys.stderr.write(done.trace)
+        return Word(kind="failed", text=done.message)
+    return done
+
+
+def _work(orders: Orders, say: Callable[[Word], None]) -> Word:
+    try:
+        job = prepare(Request.model_validate(orders.request))
+        method = job.preset.make()
+        method.load(job.runtime)
+        say(Word(kind="ready", worker=job.folder.worker))
+        _await_go()
+        run.work_shard(job, method, orders)
+    except TooManyErrors as error:
+        return Word(kind="too many", text=str(error))
+    except Refused as error:
+        return Word(kind="refused", text=str(error))
+    return Word(kind="done")
+
+
+def _await_go() -> None:
+    """Wait for the parent's second line, and from then on for its end."""
+    if not sys.stdin.buffer.readline():
+        raise Interrupted(signal.SIGTERM)
+    threading.Thread(target=_follow, name="parent", daemon=True).start()
+
+
+def _follow() -> None:
+    """When the parent is gone, stop as at a signal; a method that hangs is not waited for."""
+    while os.read(0, 4096):  # not by sys.stdin, whose lock would be held when the process ends
+        continue
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(_GRACE)
+    os._exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
