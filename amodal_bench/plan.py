@@ -1,30 +1,46 @@
 """Which instances a run predicts, in which order, and who of several workers takes which."""
 
 import hashlib
+from collections import Counter
 
 import pyarrow as pa
 
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.rows import PLAN
+from amodal_bench.types import check_id, is_text
 
 
 def make_plan(dataset: AnyDataset) -> pa.Table:
     """All instances: groups in the order of their hash, inside a group the dataset's own order.
 
     Any prefix is so a random subset of groups that is the same for every method, and a longer prefix keeps it.
-    `index` is the place in `dataset.ids()`.
+    `index` is the place in `dataset.ids()`. Raises `Refused` for ids that are no texts of four parts or not unique.
     """
     ids = list(dataset.ids())
+    groups = _groups(dataset, ids)
     if len(set(ids)) != len(ids):
-        twice = next(id for id in ids if ids.count(id) > 1)
+        twice = next(id for id, times in Counter(ids).items() if times > 1)
         raise Refused(f"{dataset.card.title}: the id {twice} stands for two instances")
-    groups = [dataset.group(id) for id in ids]
     place = {group: hashlib.sha256(group.encode()).digest() for group in set(groups)}
     order = sorted(range(len(ids)), key=lambda i: (place[groups[i]], i))
     return pa.table(
         {"id": [ids[i] for i in order], "group_id": [groups[i] for i in order], "index": order}, schema=PLAN
     )
+
+
+def _groups(dataset: AnyDataset, ids: list[str]) -> list[str]:
+    """The group of every id, all of them fit to be written down."""
+    title, groups = dataset.card.title, []
+    for id in ids:
+        try:
+            check_id(id)
+        except ValueError as error:
+            raise Refused(f"{title}: {error}") from None
+        groups.append(dataset.group(id))
+        if not is_text(groups[-1]):
+            raise Refused(f"{title}: the group of {id} must be text, got {groups[-1]!r}")
+    return groups
 
 
 def shard(plan: pa.Table, number: int, count: int) -> pa.Table:

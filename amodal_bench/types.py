@@ -27,7 +27,7 @@ def parse_id(text: str) -> InstanceId:
     return InstanceId(dataset, split, image, annotation)
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     """Whether a value is text that a file can hold: no half of a surrogate pair."""
     try:
         return isinstance(value, str) and bool(value.encode() or True)
@@ -37,7 +37,7 @@ def _is_text(value: Any) -> bool:
 
 def check_id(text: Any) -> None:
     """Raise `ValueError` unless `text` is `DATASET/SPLIT/IMAGE/ANN` in characters that a file can hold."""
-    if not _is_text(text) or text.count("/") < 3:
+    if not is_text(text) or text.count("/") < 3:
         raise ValueError(f"an id must be text like DATASET/SPLIT/IMAGE/ANN, got {text!r}")
 
 
@@ -69,7 +69,7 @@ class AmodalQuery:
         check_mask(self.visible, self.image.shape[:2], f"{self.id}: visible mask")
         if not self.visible.any():
             raise ValueError(f"{self.id}: visible mask is empty; a method needs at least one visible pixel")
-        if self.category is not None and not _is_text(self.category):
+        if self.category is not None and not is_text(self.category):
             raise ValueError(f"{self.id}: category must be text or None, got {self.category!r}")
 
 
