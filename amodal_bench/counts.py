@@ -19,6 +19,7 @@ COLUMNS = tuple(f"v{k}" for k in range(8))
 GIVEN_COLUMNS = tuple(f"v{k}" for k in range(8, 16))
 
 Counts = NDArray[np.int64]  # (8,) or (16,)
+Words = NDArray[np.uint64]
 
 
 def venn(predicted: Mask, amodal: Mask, visible: Mask, given: Mask | None = None) -> Counts:
@@ -28,9 +29,13 @@ def venn(predicted: Mask, amodal: Mask, visible: Mask, given: Mask | None = None
     over bytes.
     """
     masks = [predicted, amodal, visible] if given is None else [predicted, amodal, visible, given]
-    words = [_words(mask) for mask in masks]
+    return venn_of_words([words_of(mask) for mask in masks], predicted.size)
+
+
+def venn_of_words(words: Sequence[Words], pixels: int) -> Counts:
+    """As `venn`, of masks that `words_of` has packed, in the same order; `pixels` of each."""
     overlaps = np.empty(1 << len(words), dtype=np.int64)
-    overlaps[0] = predicted.size
+    overlaps[0] = pixels
     _fill_overlaps(words, overlaps, 0, None)
     return _exact(overlaps)
 
@@ -44,16 +49,15 @@ def venn_of_codes(predicted: Code, amodal: Code, visible: Code) -> Counts:
     return _exact(np.array([height * width, p, a, pa, v, pv, av, pav], dtype=np.int64))
 
 
-def _words(mask: Mask) -> NDArray[np.uint64]:
+def words_of(mask: Mask) -> Words:
+    """The pixels of a mask as bits, in words of 64: an eighth of its memory, and all that counting needs."""
     bits = np.packbits(mask)
     words = np.zeros(-(-bits.size // 8), dtype=np.uint64)
     words.view(np.uint8)[: bits.size] = bits
     return words
 
 
-def _fill_overlaps(
-    words: Sequence[NDArray[np.uint64]], overlaps: Counts, chosen: int, common: NDArray[np.uint64] | None
-) -> None:
+def _fill_overlaps(words: Sequence[Words], overlaps: Counts, chosen: int, common: Words | None) -> None:
     """Put |intersection of the masks in S| at index S, for every set S that adds higher masks to `chosen`."""
     for bit in range(chosen.bit_length(), len(words)):
         part = words[bit] if common is None else words[bit] & common

@@ -34,6 +34,10 @@ class BadRecord(ValueError):
     """One annotation, mask or image is malformed; the message names the file and the record."""
 
 
+class SharedMask(ValueError):
+    """A method answered two queries with one array: what it held for the first is gone, and neither is believed."""
+
+
 class RunDamaged(Refused):
     """A run folder holds something that a run of this version cannot have written."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from amodal_bench.errors import SharedMask
 from amodal_bench.printable import printable
 
 log = logging.getLogger(__name__)
@@ -15,11 +16,16 @@ _LONGEST = 2000  # characters of a message that are kept
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a plugin raised, as one line; whether it was for want of memory; the traceback."""
+    """What a plugin raised, as one line, and the traceback.
+
+    `memory`: it was for want of memory. `final`: a batch that fails so is not tried again in parts, since parts would
+    hide what is wrong.
+    """
 
     message: str
-    memory: bool = False
     trace: str = ""
+    memory: bool = False
+    final: bool = False
 
 
 def guarded(call: Callable[[], T]) -> T | Failure:
@@ -34,7 +40,7 @@ def guarded(call: Callable[[], T]) -> T | Failure:
         raise
     except BaseException as error:  # the one broad except of the project
         log.debug("a plugin failed", exc_info=True)
-        return Failure(_told(error), _is_memory(error), _trace(error))
+        return Failure(_told(error), _trace(error), _is_memory(error), isinstance(error, SharedMask))
 
 
 def _told(error: BaseException) -> str:

@@ -15,7 +15,6 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
 from amodal_bench.holder import Holder, Pulse
 
@@ -95,7 +94,7 @@ class RunLock:
                 return False
             except FileNotFoundError:  # the folder was left empty and removed between two lines
                 continue
-            write_atomic(self._folder / HOLDER, self._me.model_dump_json().encode())
+            (self._folder / HOLDER).write_bytes(self._me.model_dump_json().encode())
             self._lock, self._pulse = lock, Pulse(self._folder / HOLDER)
             return True
 

@@ -69,7 +69,7 @@ class PartFile:
         """Bytes before compression."""
         try:
             facts = pq.read_metadata(self.path)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise unreadable(self.path, error) from None
         return sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
 

@@ -6,22 +6,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain, combinations
+from itertools import chain
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from amodal_bench import rle
-from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS, venn
+from amodal_bench.asking import asked
+from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.errors import Incomplete
 from amodal_bench.guard import Failure, guarded
+from amodal_bench.held import Held
 from amodal_bench.journal import Journal
 from amodal_bench.plugin import AnyDataset, AnyMethod
 from amodal_bench.rows import FINISHED, Row
 from amodal_bench.spec import instance_seed
 from amodal_bench.store import RunFolder
-from amodal_bench.types import AmodalQuery, AmodalSample, Held, Mask, check_mask, parse_id
+from amodal_bench.types import AmodalSample, Mask, parse_id
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
     """Samples batch by batch, read one batch ahead in a thread of their own."""
 
     def read(items: list[Item]) -> Decoded:
-        return [(item, guarded(lambda i=item: _held(dataset, i))) for item in items]  # type: ignore[misc]
+        images: dict[int, str] = {}
+        return [(item, guarded(lambda i=item: _held(dataset, i, images))) for item in items]  # type: ignore[misc]
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         current: Future[Decoded] | None = None
@@ -156,13 +158,20 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
             current, worked = ahead, batch
 
 
-def _held(dataset: AnyDataset, item: Item) -> Held:
-    """The planned instance, copied; raises where the dataset returns something else."""
+def _held(dataset: AnyDataset, item: Item, images: dict[int, str]) -> Held:
+    """The planned instance; raises where the dataset returns something else.
+
+    `images` holds the addresses of this batch's images: two images in one array are one image by now.
+    """
     sample = dataset[item.index]
     if not isinstance(sample, AmodalSample):
         raise TypeError(f"{item.id}: the dataset must return an AmodalSample, got {type(sample).__name__}")
     if sample.query.id != item.id:
         raise ValueError(f"{item.id}: the dataset returned another instance, {sample.query.id!r}, at {item.index}")
+    image = sample.query.image_id
+    first = images.setdefault(sample.query.image.ctypes.data, image)
+    if first != image:
+        raise ValueError(f"{item.id}: the dataset returned one array for the images {first!r} and {image!r}: copy it")
     return Held.of(sample)
 
 
@@ -197,11 +206,13 @@ class _Asker:
             return self._in_parts(held, self._most)
         if not held:
             return []
-        together = guarded(lambda: self._ask([h.query for h in held]))
+        queries = [h.query for h in held]
+        seeds = [instance_seed(self._seed, query.id) for query in queries]
+        together = guarded(lambda: asked(self._method, queries, seeds))
         if not isinstance(together, Failure):
-            return _own(held, together)
-        if len(held) == 1:
-            return [together]
+            return list(together)
+        if len(held) == 1 or together.final:
+            return [together] * len(held)
         half = -(-len(held) // 2)
         if together.memory:
             log.warning("out of memory at a batch of %d: going on with %d (%s)", len(held), half, together.message)
@@ -211,26 +222,6 @@ class _Asker:
     def _in_parts(self, held: Sequence[Held], size: int) -> list[Mask | Failure]:
         parts = [held[start : start + size] for start in range(0, len(held), size)]
         return [answer for part in parts for answer in self.answers(part)]
-
-    def _ask(self, queries: Sequence[AmodalQuery]) -> list[Mask]:
-        masks = self._method.predict(queries, [instance_seed(self._seed, query.id) for query in queries])
-        if len(masks) != len(queries):
-            raise ValueError(f"predict returned {len(masks)} masks for {len(queries)} queries")
-        for query, mask in zip(queries, masks, strict=True):
-            check_mask(mask, query.visible.shape, f"{query.id}: predicted mask")
-        return masks
-
-
-def _own(held: Sequence[Held], masks: Sequence[Mask]) -> list[Mask | Failure]:
-    """The masks, unless two are one array: then what it held for the first query is gone, and none is believed."""
-    for (one, a), (other, b) in combinations(zip(held, masks, strict=True), 2):
-        if np.may_share_memory(a, b) and np.shares_memory(a, b):
-            message = (
-                f"ValueError: predict returned one array for {one.query.id} and {other.query.id}: "
-                "each query needs a mask of its own (return mask.copy())"
-            )
-            return [Failure(message) for _ in masks]
-    return list(masks)
 
 
 def error_row(item: Item, failure: Failure) -> Row:
@@ -243,13 +234,13 @@ def error_row(item: Item, failure: Failure) -> Row:
 def _row(item: Item, held: Held | Failure, answer: Mask | Failure) -> Row:
     if isinstance(held, Failure):
         return error_row(item, held)
-    height, width = held.amodal.shape
+    height, width = held.shape
     facts = {"category": held.query.category, "is_stuff": held.is_stuff, "height": height, "width": width}
     if isinstance(answer, Failure):
         return {**error_row(item, answer), **facts}
     parts = parse_id(item.id)
     row: Row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group, **facts}
-    counts = venn(answer, held.amodal, held.visible, held.given).tolist()
+    counts = held.counts(answer).tolist()
     code = rle.encode(answer)
     names = (*COLUMNS, *GIVEN_COLUMNS)[: len(counts)]
     return {**row, **dict(zip(names, counts, strict=True)), **code, "status": FINISHED}

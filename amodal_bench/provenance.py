@@ -2,9 +2,10 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            facts = distribution(name).read_text("METADATA") or ""
         except PackageNotFoundError:
             continue
+        # The library's own `version` parses the whole file, a long description included: milliseconds a package.
+        line = re.search(r"^Version: *(\S+)", facts, re.MULTILINE)
+        found[name] = line[1] if line else "unknown"
     return found
 
 

@@ -103,6 +103,7 @@ class RunRecord(_Part):
     device_kind: str = ""
     weights: Weights | None = None
     pretrained: dict[str, WeightsFile] = {}
+    tables: dict[str, str] = {}  # sha256 of each table as the last merge wrote it
 
 
 def read_record(path: Path) -> dict[str, Any]:

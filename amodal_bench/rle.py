@@ -23,7 +23,7 @@ class Code(TypedDict):
 
 def encode(mask: Mask) -> Code:
     """Code of a bool mask (H, W)."""
-    code: Code = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    code: Code = coco.encode(np.asfortranarray(mask.view(np.uint8)))
     return code
 
 

@@ -67,7 +67,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             check_schema(path, file.schema_arrow, schema)
             table = file.read(list(columns) if columns else None)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error) from None
     return checked(path, table, schema)
 

@@ -178,7 +178,7 @@ class RunFolder:
         for path in self.path.glob(".*"):
             if path.is_dir() and path.name.startswith(".merge-"):
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.is_file() and not path.name.startswith(f".{HOLDER}"):
+            elif path.is_file():
                 path.unlink(missing_ok=True)
         if not self.workers():
             for path in (self.path / "parts").glob(".*"):
@@ -212,7 +212,7 @@ class RunFolder:
         """Rows in these parts; one that is gone, merged by another process, counts nothing."""
         found = 0
         for name in names:
-            with suppress(pa.ArrowException, OSError):
+            with suppress(pa.ArrowException, OSError, ValueError):
                 found += int(pq.read_metadata(self.path / "parts" / name).num_rows)
         return found
 

@@ -1,6 +1,6 @@
 """What passes between a dataset, a method and a metric."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -106,35 +106,3 @@ class AmodalSample:
     def occlusion_rate(self) -> float:
         """|hidden| / |amodal| in [0, 1], with hidden = amodal and not visible."""
         return float((self.amodal & ~self.visible).sum() / self.amodal.sum())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
-    """A sample in arrays of its own, so that neither a dataset that fills one buffer again and again nor a method
-    that works in place can change what is counted.
-
-    `query` is the method's: its arrays are read-only copies. `amodal`, `visible` and `given` (the visible mask that
-    the method got, None where that is the truth's) are the counter's: no method ever sees them.
-    """
-
-    query: AmodalQuery
-    amodal: Mask
-    visible: Mask
-    given: Mask | None
-    is_stuff: bool | None
-
-    @classmethod
-    def of(cls, sample: AmodalSample) -> "Held":
-        """Copy a sample."""
-        query = sample.query
-        image, shown = query.image.copy(), query.visible.copy()
-        image.setflags(write=False)
-        shown.setflags(write=False)
-        given = None if sample.true_visible is None else query.visible.copy()
-        return cls(
-            replace(query, image=image, visible=shown),
-            sample.amodal.copy(),
-            sample.visible.copy(),
-            given,
-            None if sample.is_stuff is None else bool(sample.is_stuff),
-        )

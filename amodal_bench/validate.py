@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from amodal_bench import plan as planning
-from amodal_bench.counts import COLUMNS, Counts, venn
+from amodal_bench.asking import asked
+from amodal_bench.counts import COLUMNS, Counts
+from amodal_bench.held import Held
 from amodal_bench.plugin import AnyDataset, AnyMethod
 from amodal_bench.protocol import DEFAULT, find_protocol
 from amodal_bench.scoring import by_instance
@@ -23,10 +25,10 @@ def counts_of(method: AnyMethod, dataset: AnyDataset, places: Sequence[int], bat
     """Venn counts (N, 8) of the instances at `places`, predicted `batch` at a time."""
     found = []
     for start in range(0, len(places), batch):
-        samples = [dataset[place] for place in places[start : start + batch]]
-        queries = [sample.query for sample in samples]
-        masks = method.predict(queries, [instance_seed(seed, query.id) for query in queries])
-        found += [venn(mask, s.amodal, s.visible) for mask, s in zip(masks, samples, strict=True)]
+        held = [Held.of(dataset[place]) for place in places[start : start + batch]]
+        queries = [h.query for h in held]
+        masks = asked(method, queries, [instance_seed(seed, query.id) for query in queries])
+        found += [h.counts(mask).reshape(-1, len(COLUMNS)).sum(axis=0) for mask, h in zip(masks, held, strict=True)]
     return np.stack(found) if found else np.zeros((0, len(COLUMNS)), dtype=np.int64)
 
 

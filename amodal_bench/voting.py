@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from amodal_bench.asking import asked
 from amodal_bench.plugin import AnyMethod, Method, MethodCard, Runtime, Settings
 from amodal_bench.types import AmodalQuery, Mask
 
@@ -50,7 +51,7 @@ class Voter(Method[Settings]):
     def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
         """The vote of `samples` masks a query; the first has the query's own seed."""
         drawn = [
-            self._method.predict(queries, [sample_seed(seed, number) for seed in seeds])
+            [mask.copy() for mask in asked(self._method, queries, [sample_seed(seed, number) for seed in seeds])]
             for number in range(1 if self._voting.vote == "first" else self._voting.samples)
         ]
         return [decide(np.stack(masks), self._voting.vote) for masks in zip(*drawn, strict=True)]

@@ -10,8 +10,9 @@ import pytest
 from amodal_bench import run, types
 from amodal_bench.errors import Refused
 from amodal_bench.guard import Failure, guarded
+from amodal_bench.held import Held
 from amodal_bench.job import Job, Request, prepare
-from amodal_bench.types import AmodalQuery, AmodalSample, Held
+from amodal_bench.types import AmodalQuery, AmodalSample
 
 
 @pytest.fixture
@@ -107,12 +108,14 @@ def test_what_a_method_gets_shares_no_memory_with_what_is_counted() -> None:
     assert not held.query.image.flags.writeable
     with pytest.raises(ValueError, match="cannot set WRITEABLE flag to True"):
         held.query.visible[:].setflags(write=True)
-    counted = (held.amodal, held.visible, held.given)
-    for one in (*counted, mask):
-        for other in (held.query.visible, held.query.image):
-            assert one is not None
-            assert not np.shares_memory(one, other)
-    assert not np.shares_memory(held.query.image, image)
+    with pytest.raises(ValueError, match="read-only"):
+        held.query.image[:] = 1
+    for counted in (held.amodal, held.visible, held.given, mask):
+        assert counted is not None
+        assert not np.shares_memory(counted, held.query.visible)
+    before = held.counts(mask).tolist()
+    mask[:] = False  # the dataset's buffer, filled again
+    assert held.counts(np.ones((3, 4), dtype=np.bool_)).tolist() == before == [*[0] * 15, 12]
 
 
 def test_a_dataset_that_fills_one_buffer_again_and_again_is_read_right(job: Any) -> None:
@@ -132,7 +135,28 @@ def test_one_array_for_several_queries_is_refused(job: Any) -> None:
     run.bench(bad)
     told = errors(bad)
     assert len(told) == 24
-    assert all("predict returned one array for " in text and "return mask.copy()" in text for text in told.values())
+    assert all(
+        "SharedMask: predict returned one array for " in text and "return mask.copy()" in text for text in told.values()
+    )
+
+
+def test_a_vote_over_samples_is_not_of_one_buffer_either(job: Any) -> None:
+    bad = job(params={"how": "one buffer", "voting": {"samples": 3}})
+    run.bench(bad)
+    assert all("SharedMask: predict returned one array for " in text for text in errors(bad).values())
+    drawn = job("dilate", params={"voting": {"samples": 3, "vote": "union"}}, results="drawn")
+    reused = job(params={"how": "one buffer", "voting": {"samples": 2}}, batch_size=1, results="one by one")
+    assert not run.bench(drawn).errors
+    assert not run.bench(reused).errors
+
+
+def test_one_image_array_for_two_images_is_refused(job: Any) -> None:
+    bad = job(dataset="shifty", options={"how": "one image"})
+    run.bench(bad)
+    assert errors(bad)["shifty/test/image1/0"] == (
+        "ValueError: shifty/test/image1/0: the dataset returned one array for the images 'shifty/test/image0/0' and "
+        "'shifty/test/image1/0': copy it"
+    )
 
 
 def test_a_batch_that_is_too_large_for_the_memory_is_cut_once(

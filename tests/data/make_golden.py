@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from amodal_bench import rows, run, scoring, store
+from amodal_bench import merging, rows, run, scoring, store
 from amodal_bench.job import Request, prepare
 from amodal_bench.presets import embedded_methods
 from amodal_bench.protocol import protocols
@@ -34,7 +34,8 @@ def make_run(method: str, dataset: str) -> None:
     weights = record["weights"] and {**record["weights"], "path": Path(record["weights"]["path"]).name}
     pretrained = {part: {**facts, "path": Path(facts["path"]).name} for part, facts in record["pretrained"].items()}
     own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None, "weights": weights}
-    job.folder.write_record({**record, **own, "pretrained": pretrained})
+    tables = {**record["tables"], "timings": merging.file_sha256(path)}
+    job.folder.write_record({**record, **own, "pretrained": pretrained, "tables": tables})
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ class ShiftyOptions(Settings):
 
     how: Literal[
         "none", "returns none", "returns tuple", "another", "category", "surrogate", "is_stuff", "exits", "one buffer",
+        "one image",
         "id surrogate", "id short", "group", "twice", "constructor exits",
     ] = "none"  # fmt: skip
     count: int = 6
@@ -40,6 +41,7 @@ class Shifty(Dataset[ShiftyOptions]):
             self._ids[2] = "shifty/test"
         if options.how == "twice":
             self._ids[2] = self._ids[1]
+        self._image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
         self._buffer = np.zeros((2, HEIGHT, WIDTH), dtype=np.bool_)
 
     def ids(self) -> Sequence[str]:
@@ -76,6 +78,9 @@ class Shifty(Dataset[ShiftyOptions]):
     def _sample(self, index: int, category: Any = "thing", is_stuff: Any = False) -> AmodalSample:
         amodal, visible = self._masks(index)
         image = np.full((HEIGHT, WIDTH, 3), index, dtype=np.uint8)
+        if self.options.how == "one image":
+            self._image[:] = image
+            image = self._image
         id = self._ids[index]
         return AmodalSample(AmodalQuery(id, id, image, visible, category), amodal, is_stuff=is_stuff)
 
