@@ -1,9 +1,11 @@
 """The plugin boundary: what a dataset or a method raises becomes a text in a row, so one instance never ends a run."""
 
+import inspect
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from amodal_bench.errors import SharedMask
@@ -11,12 +13,14 @@ from amodal_bench.printable import printable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_CORE = Path(__file__).parent
+_PYTHON = Path(traceback.__file__).parent
 _LONGEST = 2000  # characters of a message that are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a plugin raised, as one line, and the traceback.
+    """What a plugin raised, as one line, the traceback, and where in the plugin's code it came from (FILE:LINE).
 
     `memory`: it was for want of memory. `final`: a batch that fails so is not tried again in parts, since parts would
     hide what is wrong.
@@ -24,6 +28,7 @@ class Failure:
 
     message: str
     trace: str = ""
+    place: str = ""
     memory: bool = False
     final: bool = False
 
@@ -40,7 +45,16 @@ def guarded(call: Callable[[], T]) -> T | Failure:
         raise
     except BaseException as error:  # the one broad except of the project
         log.debug("a plugin failed", exc_info=True)
-        return Failure(_told(error), _trace(error), _is_memory(error), isinstance(error, SharedMask))
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        told = _told(error)
+        trace = printable("".join(traceback.format_list(frames)), keep="\n") + told + "\n"
+        return Failure(told, trace, _place(frames), _is_memory(error), isinstance(error, SharedMask))
+
+
+def source_of(function: Callable[..., object]) -> str:
+    """FILE:LINE of a function, for an answer that was found wrong after it returned."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return printable(f"{Path(code.co_filename).name}:{code.co_firstlineno}") if code else ""
 
 
 def _told(error: BaseException) -> str:
@@ -54,10 +68,19 @@ def _text(error: BaseException) -> str:
     return str(traceback.TracebackException(type(error), error, None))
 
 
-def _trace(error: BaseException) -> str:
-    """The traceback from the plugin's code on, and the error as `_told` tells it."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    return printable("".join(traceback.format_list(frames)), keep="\n") + _told(error) + "\n"
+def _place(frames: Sequence[traceback.FrameSummary]) -> str:
+    """The last line of a plugin's own code that was run; none where its answer was found wrong afterwards."""
+    outside = [frame for frame in frames if not _in_core(Path(frame.filename))]
+    own = [frame for frame in outside if not _in_library(Path(frame.filename))] or outside
+    return printable(f"{Path(own[-1].filename).name}:{own[-1].lineno}") if own else ""
+
+
+def _in_core(path: Path) -> bool:
+    return path.is_relative_to(_CORE) and path.relative_to(_CORE).parts[0] not in ("methods", "datasets")
+
+
+def _in_library(path: Path) -> bool:
+    return "site-packages" in path.parts or path.is_relative_to(_PYTHON) or not path.is_absolute()
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""One process at a time begins, merges or deletes a run: the lock on its folder.
+"""One process at a time begins, merges or deletes a run, or trains into a folder of weights: the folder's lock.
 
 The lock itself is the system's (`run.lock`), which ends with its process whatever kills it. `run.holder` beside it
 says who that process is. On a shared file system where a lock outlives a machine that was lost, the holder's
@@ -24,8 +24,8 @@ LOCK, HOLDER = "run.lock", "run.holder"
 _GRACE = 2.0  # seconds that a process may take from locking to writing down that it did
 
 
-class RunLock:
-    """The lock of one run folder. Taking it makes the folder where there is none; a folder left empty goes again."""
+class FolderLock:
+    """The lock of one folder. Taking it makes the folder where there is none; a folder left empty goes again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,9 +39,7 @@ class RunLock:
         try:
             return self._try() or (self._break_stale() and self._try())
         except OSError as error:
-            raise Refused(
-                f"cannot lock {self._folder} ({error.strerror}): choose another folder with --results DIR"
-            ) from None
+            raise Refused(f"cannot lock {self._folder} ({error.strerror}): choose another folder") from None
 
     def release(self) -> None:
         """Give it back."""
@@ -72,7 +70,7 @@ class RunLock:
         """The holder in words."""
         return str(self.holder() or "another process")
 
-    def __enter__(self) -> "RunLock":
+    def __enter__(self) -> "FolderLock":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
 
@@ -15,9 +15,10 @@ from amodal_bench import rle
 from amodal_bench.asking import asked
 from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.errors import Incomplete
-from amodal_bench.guard import Failure, guarded
+from amodal_bench.guard import Failure, guarded, source_of
 from amodal_bench.held import Held
 from amodal_bench.journal import Journal
+from amodal_bench.kinds import keep_trace
 from amodal_bench.plugin import AnyDataset, AnyMethod
 from amodal_bench.rows import FINISHED, Row
 from amodal_bench.spec import instance_seed
@@ -115,7 +116,7 @@ def predict(
     tally, writer, asker = Tally(), Writer(folder), _Asker(method, seed)
     try:
         for samples in _decoded(dataset, _batches(todo, batch_size), journal):
-            rows = _rows_of(samples, asker, folder.worker)
+            rows = _rows_of(samples, asker, folder)
             writer.add(rows)
             tally.finished += len(rows)
             tally.errors.update(row["error"] for row in rows if row["status"] == "error")
@@ -145,7 +146,10 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
 
     def read(items: list[Item]) -> Decoded:
         images: dict[int, str] = {}
-        return [(item, guarded(lambda i=item: _held(dataset, i, images))) for item in items]  # type: ignore[misc]
+        found = [guarded(lambda i=item: _held(dataset, i, images)) for item in items]  # type: ignore[misc]
+        where = source_of(type(dataset).__getitem__)
+        held = [replace(f, place=f.place or where) if isinstance(f, Failure) else f for f in found]
+        return list(zip(items, held, strict=True))
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         current: Future[Decoded] | None = None
@@ -175,7 +179,7 @@ def _held(dataset: AnyDataset, item: Item, images: dict[int, str]) -> Held:
     return Held.of(sample)
 
 
-def _rows_of(decoded: Decoded, asker: "_Asker", worker: str) -> list[Row]:
+def _rows_of(decoded: Decoded, asker: "_Asker", folder: RunFolder) -> list[Row]:
     good = [held for _, held in decoded if isinstance(held, Held)]
     start = time.perf_counter()
     answers = iter(asker.answers(good))
@@ -183,10 +187,11 @@ def _rows_of(decoded: Decoded, asker: "_Asker", worker: str) -> list[Row]:
     rows = []
     for item, held in decoded:
         answer = next(answers) if isinstance(held, Held) else held
-        row = guarded(lambda i=item, h=held, a=answer: _row(i, h, a))  # type: ignore[misc]
-        if isinstance(row, Failure):
-            row = error_row(item, row)
-        rows.append({**row, "seconds": seconds, "worker": worker})
+        outcome = answer if isinstance(answer, Failure) else guarded(lambda i=item, h=held, a=answer: _row(i, h, a))  # type: ignore[misc]
+        if isinstance(outcome, Failure):
+            keep_trace(folder.path, item.id, outcome)
+            outcome = {**error_row(item, outcome), **(_facts(held) if isinstance(held, Held) else {})}
+        rows.append({**outcome, "seconds": seconds, "worker": folder.worker})
     return rows
 
 
@@ -212,7 +217,7 @@ class _Asker:
         if not isinstance(together, Failure):
             return list(together)
         if len(held) == 1 or together.final:
-            return [together] * len(held)
+            return [replace(together, place=together.place or source_of(type(self._method).predict))] * len(held)
         half = -(-len(held) // 2)
         if together.memory:
             log.warning("out of memory at a batch of %d: going on with %d (%s)", len(held), half, together.message)
@@ -231,16 +236,14 @@ def error_row(item: Item, failure: Failure) -> Row:
     return {**row, "status": "error", "error": failure.message}
 
 
-def _row(item: Item, held: Held | Failure, answer: Mask | Failure) -> Row:
-    if isinstance(held, Failure):
-        return error_row(item, held)
-    height, width = held.shape
-    facts = {"category": held.query.category, "is_stuff": held.is_stuff, "height": height, "width": width}
-    if isinstance(answer, Failure):
-        return {**error_row(item, answer), **facts}
+def _row(item: Item, held: Held, answer: Mask) -> Row:
     parts = parse_id(item.id)
-    row: Row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group, **facts}
     counts = held.counts(answer).tolist()
-    code = rle.encode(answer)
     names = (*COLUMNS, *GIVEN_COLUMNS)[: len(counts)]
-    return {**row, **dict(zip(names, counts, strict=True)), **code, "status": FINISHED}
+    row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group, **_facts(held)}
+    return {**row, **dict(zip(names, counts, strict=True)), **rle.encode(answer), "status": FINISHED}
+
+
+def _facts(held: Held) -> Row:
+    height, width = held.shape
+    return {"category": held.query.category, "is_stuff": held.is_stuff, "height": height, "width": width}

@@ -14,7 +14,7 @@ from amodal_bench import provenance
 from amodal_bench.errors import Incomplete, Refused
 from amodal_bench.job import Job
 from amodal_bench.journal import Journal
-from amodal_bench.lock import RunLock
+from amodal_bench.lock import FolderLock
 from amodal_bench.plugin import AnyMethod
 from amodal_bench.predict import Item, Reporter, Silent, Tally, TooManyErrors, predict
 from amodal_bench.protocol import DEFAULT
@@ -36,7 +36,7 @@ def bench(job: Job, reporter: Reporter | None = None, fresh: bool = False) -> Ta
     folder = job.folder
     if not fresh and folder.complete:
         return Tally()
-    with RunLock(folder.path) as lock:
+    with FolderLock(folder.path) as lock:
         if not lock.take():
             if fresh:
                 raise Refused(f"{folder.path} is being worked on by {lock.who()}: --fresh would delete its work")
@@ -108,7 +108,7 @@ class Todo:
 class _Bench:
     """One `bench`, under the lock of its run."""
 
-    def __init__(self, job: Job, reporter: Reporter, lock: RunLock, fresh: bool) -> None:
+    def __init__(self, job: Job, reporter: Reporter, lock: FolderLock, fresh: bool) -> None:
         self._job, self._folder, self._reporter = job, job.folder, reporter
         self._lock, self._fresh = lock, fresh
         self._folder.sweep()
@@ -188,7 +188,7 @@ class _Bench:
             )
 
 
-def _wait(job: Job, lock: RunLock, reporter: Reporter) -> None:
+def _wait(job: Job, lock: FolderLock, reporter: Reporter) -> None:
     """Take the lock when its holder has ended; until then, show how far the run is."""
     log.warning("%s is being worked on by %s: waiting for it", job.folder.path, lock.who())
     known: set[str] = set()

@@ -21,6 +21,7 @@ from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused, RunDamaged
 from amodal_bench.journal import FOLDER as JOURNAL
 from amodal_bench.journal import Entry, entries
+from amodal_bench.kinds import FOLDER as ERRORS
 from amodal_bench.lock import HOLDER, LOCK
 from amodal_bench.merging import DIGITS, OldTables, PartFile, Source, file_sha256, merge, overview
 from amodal_bench.record import read_record
@@ -244,9 +245,10 @@ class RunFolder:
         return sources
 
     def _remove(self, parts: Sequence[Path]) -> None:
-        """Remove the parts that were merged; one that another process has written since stays."""
+        """Remove the parts that were merged, and what was told of errors; a part written since stays."""
         for path in parts:
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.path / ERRORS, ignore_errors=True)
         self.sweep()
         with suppress(OSError):
             (self.path / "parts").rmdir()

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +19,14 @@ from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
 from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags, weights_root
+from amodal_bench.lock import HOLDER, LOCK, FolderLock
 from amodal_bench.plugin import AnyDataset, Monitor, Settings, TrainingRun
 from amodal_bench.presets import Preset, build, find_preset, merged
 from amodal_bench.registry import Registry
 from amodal_bench.spec import resolved
 
 FOLDER = Path(__file__).parent / "configs" / "train"
-MODEL, RECORD = "model.safetensors", "train.json"
+MODEL, RECORD, _ASIDE = "model.safetensors", "train.json", ".before"
 
 
 class TrainFile(Settings):
@@ -118,18 +121,35 @@ def prepare(request: TrainRequest) -> TrainJob:
 
 
 def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
-    """Train, or go on where the same training was cut off; leaves model.safetensors and train.json in `job.out`."""
-    first = os.environ.get("RANK", "0") == "0"
-    if first and fresh and job.out.exists():
-        shutil.rmtree(job.out)
-    check_same(job)
-    if job.complete:
+    """Train, or go on where the same training was cut off; leaves model.safetensors and train.json in `job.out`.
+
+    `fresh` deletes what lay there, once the new training has left something. Under torchrun the first process alone
+    looks after the folder. Raises `Refused` where another command trains into it.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        if fresh or not job.complete:
+            job.out.mkdir(parents=True, exist_ok=True)
+            _train(job, monitor)
         return
-    job.out.mkdir(parents=True, exist_ok=True)
-    record = _record(job.out) or _new_record(job)
-    if first:
-        _write(job.out, record)
-    started = datetime.now(UTC)
+    with FolderLock(job.out) as lock:
+        if not lock.take():
+            raise Refused(f"{job.out} is being trained into by {lock.who()}")
+        with _put_aside(job.out, fresh):
+            check_same(job)
+            if job.complete:
+                return
+            record = _record(job.out) or _new_record(job)
+            started = datetime.now(UTC)
+            _write(job.out, record)
+            try:
+                _train(job, monitor)
+            finally:
+                record["seconds"] += (datetime.now(UTC) - started).total_seconds()
+                record["status"] = "complete" if job.complete else "cut off"
+                _write(job.out, record)
+
+
+def _train(job: TrainJob, monitor: Monitor) -> None:
     run = TrainingRun(
         config=job.config,
         out=job.out,
@@ -138,13 +158,39 @@ def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
         metadata=job.metadata,
         monitor=monitor,
     )
+    job.preset.make().train(job.train, job.val, run)
+
+
+@contextmanager
+def _put_aside(out: Path, fresh: bool) -> Iterator[None]:
+    """With `fresh`, what lies in a folder is out of the way in this block.
+
+    It comes back where the block leaves nothing but its record, as one does that could not begin; so it does after a
+    kill, the next time.
+    """
+    aside = out / _ASIDE
+    if fresh and not aside.exists():
+        aside.mkdir()
+        _move(out, aside)
     try:
-        job.preset.make().train(job.train, job.val, run)
+        yield
     finally:
-        if first:
-            record["seconds"] += (datetime.now(UTC) - started).total_seconds()
-            record["status"] = "complete" if job.complete else "cut off"
-            _write(job.out, record)
+        if aside.exists() and _holds_work(out):
+            shutil.rmtree(aside)
+        elif aside.exists():
+            (out / RECORD).unlink(missing_ok=True)
+            _move(aside, out)
+            aside.rmdir()
+
+
+def _holds_work(out: Path) -> bool:
+    return any(path.name not in (LOCK, HOLDER, RECORD, _ASIDE) for path in out.iterdir())
+
+
+def _move(source: Path, target: Path) -> None:
+    for path in source.iterdir():
+        if path.name not in (LOCK, HOLDER, _ASIDE):
+            path.rename(target / path.name)
 
 
 def check_same(job: TrainJob) -> None:

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from amodal_bench import merging, store
 from amodal_bench.errors import RunDamaged
 from amodal_bench.merging import PartFile, merge
+from amodal_bench.rows import Row
 from amodal_bench.store import RunFolder
 
 GOLDEN = Path(__file__).parent / "data" / "runs"
@@ -55,7 +57,7 @@ def test_no_flipped_bit_of_a_part_is_merged(complete: RunFolder, tmp_path: Path,
     (begun.path / "parts").mkdir(parents=True)
     rows = complete.instances().set_index("id").join(complete.predictions().to_pandas().set_index("id"))
     rows = rows.join(complete.timings().set_index("id")).reset_index()
-    begun.append([{k: v for k, v in row.items() if v is not None} for row in _plain(rows.to_dict("records"))])
+    begun.append(_plain(rows))
     part = next((begun.path / "parts").iterdir())
     merge([PartFile(part)], begun.path)
     expected = (begun.path / "predictions.parquet").read_bytes()
@@ -67,12 +69,9 @@ def test_no_flipped_bit_of_a_part_is_merged(complete: RunFolder, tmp_path: Path,
         assert (begun.path / "predictions.parquet").read_bytes() == expected
 
 
-def _plain(records: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Numbers that pandas made floats of, where a column has nulls, as they were."""
-    return [
-        {k: None if v is None or (isinstance(v, float) and np.isnan(v)) else v for k, v in record.items()}
-        for record in records
-    ]
+def _plain(rows: pd.DataFrame) -> list[Row]:
+    """Rows without what they do not have; pandas makes floats of a column with nulls."""
+    return [{str(k): v for k, v in row.items() if np.size(v) > 1 or pd.notna(v)} for row in rows.to_dict("records")]
 
 
 def test_pages_are_checked_where_a_run_has_no_digests(complete: RunFolder, rng: np.random.Generator) -> None:

@@ -10,6 +10,7 @@ from amodal_bench import run, train
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
 from amodal_bench.job import Request, prepare
 from amodal_bench.locate import read_metadata
+from amodal_bench.lock import FolderLock
 from amodal_bench.train import TrainRequest
 
 SMALL: dict[str, Any] = {
@@ -133,3 +134,37 @@ def test_the_command_line_says_what_it_would_do(cli: Any, plugins: Path) -> None
     refused = cli("train", "--method", "convex_hull")
     assert refused.returncode == 2
     assert "nothing to train" in refused.stderr
+
+
+def test_two_trainings_in_one_folder_are_refused(request_of: Any) -> None:
+    job = train.prepare(request_of())
+    with FolderLock(job.out) as lock:
+        assert lock.take()
+        with pytest.raises(Refused, match=r"conddiff/squares is being trained into by process \d+ on "):
+            train.train(job, Silence())
+    assert not job.out.exists()
+
+
+def test_fresh_brings_back_what_it_put_aside_where_the_new_training_cannot_begin(
+    request_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = train.prepare(request_of())
+    job.out.mkdir(parents=True)
+    (job.out / "model.safetensors").write_bytes(b"weeks of work")
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    def begin(_: Any, __: Any, ___: Any, run: Any) -> None:
+        (run.out / "checkpoint.pt").write_bytes(b"a first epoch")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job.preset.plugin.cls, "train", fail)
+    with pytest.raises(RuntimeError, match="no memory"):
+        train.train(job, Silence(), fresh=True)
+    assert [path.name for path in job.out.iterdir()] == ["model.safetensors"]
+    assert (job.out / "model.safetensors").read_bytes() == b"weeks of work"
+    monkeypatch.setattr(job.preset.plugin.cls, "train", begin)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(job, Silence(), fresh=True)
+    assert sorted(path.name for path in job.out.iterdir()) == ["checkpoint.pt", "train.json"]

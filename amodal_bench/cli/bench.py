@@ -9,12 +9,14 @@ import typer
 
 from amodal_bench import plan, run
 from amodal_bench.cli import options as o
+from amodal_bench.cli.faults import tell_errors, tell_funnel
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.cli.show import show
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.interrupts import Interrupted, interruptible
 from amodal_bench.job import Job, Request, prepare
 from amodal_bench.locate import read_paths
+from amodal_bench.predict import TooManyErrors
 from amodal_bench.presets import embedded_methods, parse_changes
 from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.store import open_folder
@@ -149,9 +151,13 @@ def _run(job: Job, fresh: bool) -> bool:
     title = f"{job.preset.name} on {job.spec.dataset}/{job.spec.split}"
     if job.checkpoint:
         console.print(f"{title}: {describe_weights(job)}", highlight=False, soft_wrap=True)
+    tell_funnel(console, title, job.dataset.funnel)
     try:
         with interruptible(), reporter(console, title) as r:
             run.bench(job, r, fresh)
+    except TooManyErrors:
+        tell_errors(console, job.folder)
+        raise
     except Interrupted as interrupt:
         console.print(
             f"\nstopped: {job.folder.finished()} instances are saved in {job.folder.path}; "
@@ -166,7 +172,10 @@ def _run(job: Job, fresh: bool) -> bool:
             soft_wrap=True,
         )
         raise typer.Exit(1) from None
-    return bool(job.folder.record()["counts"]["error"])
+    failed = bool(job.folder.record()["counts"]["error"])
+    if failed:
+        tell_errors(console, job.folder)
+    return failed
 
 
 def describe_weights(job: Job) -> str:

@@ -21,6 +21,7 @@ class ShiftyOptions(Settings):
         "id surrogate", "id short", "group", "twice", "constructor exits",
     ] = "none"  # fmt: skip
     count: int = 6
+    dropped: int = 0
 
 
 class Shifty(Dataset[ShiftyOptions]):
@@ -34,7 +35,10 @@ class Shifty(Dataset[ShiftyOptions]):
         super().__init__(location, split, options)
         if options.how == "constructor exits":
             raise SystemExit(0)
-        self.funnel.read = options.count
+        self.funnel.read = options.count + options.dropped
+        if options.dropped:
+            self.funnel.drop("too small", options.dropped)
+            self.funnel.note("odd")
         name = {"id surrogate": "caf\udce9", "id short": "only"}.get(options.how, "image")
         self._ids = [f"shifty/test/{name}{k}/0" for k in range(options.count)]
         if options.how == "id short":
