@@ -9,6 +9,7 @@ holder has inherited.
 import logging
 import os
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._me = Holder.me()
+        self._note = Holder.me().model_dump_json().encode() + b"\n" + uuid.uuid4().hex.encode()
         self._lock: FileLock | None = None
         self._pulse: Pulse | None = None
         self._made: list[Path] = []  # folders, the innermost first
@@ -57,14 +58,11 @@ class FolderLock:
     @property
     def mine(self) -> bool:
         """Whether this process holds it still: no other has broken it because it saw no heartbeat."""
-        return self._lock is not None and self.holder() == self._me
+        return self._lock is not None and self._read() == self._note
 
     def holder(self) -> Holder | None:
         """Who holds it, as far as is written down."""
-        try:
-            return Holder.read((self._folder / HOLDER).read_bytes())
-        except OSError:
-            return None
+        return Holder.read(self._read().partition(b"\n")[0])
 
     def who(self) -> str:
         """The holder in words."""
@@ -92,9 +90,15 @@ class FolderLock:
                 return False
             except FileNotFoundError:  # the folder was left empty and removed between two lines
                 continue
-            (self._folder / HOLDER).write_bytes(self._me.model_dump_json().encode())
+            (self._folder / HOLDER).write_bytes(self._note)
             self._lock, self._pulse = lock, Pulse(self._folder / HOLDER)
             return True
+
+    def _read(self) -> bytes:
+        try:
+            return (self._folder / HOLDER).read_bytes()
+        except OSError:
+            return b""
 
     def _make_folder(self) -> None:
         for path in (self._folder, *self._folder.parents):
