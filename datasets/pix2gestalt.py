@@ -85,7 +85,7 @@ visible_object_mask/NAME.png   what is seen of it: grey above 127
 
     def _mask(self, kind: str, stem: str, size: tuple[int, ...]) -> Mask:
         path = self.location.root / kind / (stem + SUFFIX)
-        mask = read_mask(path)
+        mask = read_mask(path, threshold=127)
         if mask.shape != size:
             raise BadRecord(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]}, its image in {IMAGES}/ is "

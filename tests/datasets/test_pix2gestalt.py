@@ -73,11 +73,19 @@ def test_a_subset_is_the_same_every_time(root: Path) -> None:
     assert dataset.funnel.as_dict()["dropped"] == {"outside the subset of max_instances": 1}
 
 
-def test_masks_are_what_is_above_127(root: Path) -> None:
+def test_grey_masks_are_what_is_above_127(root: Path) -> None:
     mask = bar(SIDE, 127)
-    mask[0] = 128
+    mask[0, :4] = 128, 255, 255, 0
     write_pair(root, "sa_1", mask, mask)
-    assert opened(root)[0].visible.sum() == SIDE
+    assert opened(root)[0].visible.sum() == 3
+
+
+def test_grey_masks_that_do_not_go_from_black_to_white_are_told(root: Path) -> None:
+    mask = bar(SIDE, 7)
+    mask[0, :2] = 0, 3
+    write_pair(root, "sa_1", mask, mask)
+    with pytest.raises(BadRecord, match=r"has 3 values \(0, 3, 7\): a map of ids"):
+        opened(root)[0]
 
 
 def test_names_and_sizes_of_whole_masks_are_the_fingerprint(root: Path) -> None:
