@@ -29,6 +29,7 @@ OTHERS = (
     (b"version https://git-lfs", "a git-LFS pointer, not the file itself: git lfs pull"),
     (b"/annex/objects/", "a git-annex pointer, not the file itself: git annex get"),
 )
+STILLS = (b"heic", b"heix", b"hevc", b"mif1", b"avif", b"avis")  # brands of the container that videos have too
 TEXTS = (
     (b"<!doctype html", "an HTML page: a download that failed"),
     (b"<html", "an HTML page: a download that failed"),
@@ -50,13 +51,22 @@ def kind_of(path: Path) -> str:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "a WebP, cut off or damaged"
     if head[4:8] == b"ftyp":
-        return "HEIC, AVIF or a video"
+        return "HEIC or AVIF" if head[8:12] in STILLS else "a video"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     known = [kind for start, kind in OTHERS if head.startswith(start)]
     known += [kind for start, kind in TEXTS if text.startswith(start)]
     if not known and not head.strip(b"\0"):
         return "zeros: a file whose contents were never written"
     return known[0] if known else "of no kind that is known"
+
+
+def unlike(path: Path, kind: str) -> str:
+    """`: ` and what a file is, for an error's text; empty where it is of that `kind` or cannot be read."""
+    try:
+        found = kind_of(path)
+    except OSError:
+        return ""
+    return "" if found == kind else f": {found}"
 
 
 def not_there(path: Path) -> str:

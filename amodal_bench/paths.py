@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")  # bytes below 128 are UTF-8 by themselves
 
 
 def shown(folder: Path) -> list[Path]:

@@ -106,8 +106,7 @@ def test_one_bit_is_black_and_white(tmp_path: Path, inside: NDArray[np.bool_]) -
 
 def test_the_suffix_is_not_what_a_file_is(tmp_path: Path, grey: Pixels) -> None:
     for kind in ("PNG", "BMP", "GIF", "TIFF", "PPM"):
-        read_image.cache_clear()
-        path = saved(tmp_path / "a.jpg", PIL.Image.fromarray(grey), kind)
+        path = saved(tmp_path / f"{kind}.jpg", PIL.Image.fromarray(grey), kind)
         np.testing.assert_array_equal(grey_of(path), grey, err_msg=kind)
         assert image_size(path) == (HEIGHT, WIDTH)
 
@@ -275,7 +274,8 @@ def test_kinds_that_are_told_are_told_from_a_few_bytes(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for content, kind in (
         (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP, cut off or damaged"),
-        (b"\0\0\0\x1cftypheic", "HEIC, AVIF or a video"),
+        (b"\0\0\0\x1cftypheic", "HEIC or AVIF"),
+        (b"\0\0\0\x20ftypisom", "a video"),
         (b'\xef\xbb\xbf{"images"', "JSON text"),
         (b"<?xml version='1.0'?><Error>", "XML: perhaps a download that failed"),
     ):

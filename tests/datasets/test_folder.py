@@ -160,7 +160,7 @@ def test_missing_folders_and_files_are_told_with_the_tree(root: Path, tmp_path: 
         file.unlink()
     with pytest.raises(DatasetNotReady, match=r"a file \.png, \.jpg, .* in .*amodal not found under") as caught:
         opened(root)
-    assert "\nFound: amodal/, image/, visible/\n" in str(caught.value)
+    assert "\nFound: amodal/ (empty), image/ (a.JPG, b cup.png), visible/ (a.png, b cup.png)\n" in str(caught.value)
     (root / "amodal").rmdir()
     with pytest.raises(DatasetNotReady, match=r"the folder amodal/ \(.*\) not found under"):
         opened(root)
