@@ -62,7 +62,7 @@ class Photos:
             if path:
                 raise BadRecord(
                     f"{where}: image {name} is not in {self._told_folders()}. There is {path}, but {len(alike)} names "
-                    f"of the annotation file end like that, as do {some(alike, MOST_NAMES)}: which of them is it?"
+                    f"of the annotation file end like that ({some(alike, MOST_NAMES)}): which of them is it?"
                 )
         raise BadRecord(f"{where}: image {name} not found in {self._told_folders()}{self._hint(parts)}")
 
