@@ -52,7 +52,7 @@ def photos(folder: Path, *names: str) -> Photos:
         ("testing\\image_2\\a.png", "a.png"),
         ("https://host/val2014/a.png", "a.png"),
         ("https://host/val2014/a.png?raw=1", "a.png"),
-        ("file:///home/me/a.png", "a.png"),
+        ("file:///data/me/a.png", "a.png"),
         ("s3://bucket/sub/a.png", "sub/a.png"),
         ("a\\b.png", "a\\b.png"),
         ("cam:0_1.png", "cam:0_1.png"),
