@@ -46,7 +46,7 @@ def _listed(index: pa.Table) -> Iterator[Photo]:
     table = index.select(["file", "image", "height", "width"]).to_pydict()
     seen: set[str] = set()
     for photo in zip(*table.values(), strict=True):
-        if photo[0] not in seen:
+        if photo[0] and photo[0] not in seen:
             seen.add(photo[0])
             yield Photo(*photo)
 
