@@ -93,4 +93,8 @@ def _first(dataset: AnyDataset) -> Finding:
     except BadRecord as error:
         return Finding("fault", f"the first instance cannot be read: {error}")
     height, width = sample.amodal.shape
-    return Finding("ok", f"first instance {sample.query.id}: {width} x {height}, rate {sample.occlusion_rate:.3f}")
+    return Finding(
+        "ok",
+        f"first instance {sample.query.id}: {width} x {height}, rate {sample.occlusion_rate:.3f}; "
+        f"visible {sample.visible.mean():.1%} of the frame, amodal {sample.amodal.mean():.1%}",
+    )

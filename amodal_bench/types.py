@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_PIXELS = 50_000_000  # of an image: with its masks it stays below 1 GiB; more is no dataset's photo
+
 Image = NDArray[np.uint8]  # (H, W, 3), RGB
 Mask = NDArray[np.bool_]  # (H, W), full frame
 

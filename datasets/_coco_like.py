@@ -154,12 +154,14 @@ def record_of(path: Path, image: ImageEntry, annotation: Annotation, masks: Mask
     )
 
 
-def find_file(root: Path, folders: Sequence[str], name: str) -> Path | None:
-    """The first of ROOT/FOLDER/NAME that is there."""
-    return next((path for path in (root / folder / name for folder in folders) if path.is_file()), None)
+def find_file(root: Path, folders: Sequence[str], *names: str) -> Path | None:
+    """The first of ROOT/FOLDER/NAME that is there; a JSON file may be packed with gzip, as NAME.gz."""
+    packed = [f"{name}.gz" for name in names if name.endswith(".json")]
+    places = (root / folder / name for name in (*names, *packed) for folder in folders)
+    return next((path for path in places if path.is_file()), None)
 
 
 def check_images(card: DatasetCard, location: Location, folders: Sequence[Path], what: str) -> None:
     """Raise `DatasetNotReady` unless one of the image folders is there; `what` names it as the card does."""
     if not any(folder.is_dir() for folder in folders):
-        raise missing(card, location.images or location.root, what)
+        raise missing(card, location.images or location.root, what, [folder.name for folder in folders])

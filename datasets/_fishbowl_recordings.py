@@ -17,6 +17,7 @@ import orjson
 from amodal_bench.cache import manifest_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import read_image
+from amodal_bench.paths import id_part, shown
 from amodal_bench.types import Image
 
 from ._fishbowl import Fish, Layout, Masks
@@ -52,13 +53,13 @@ class Recordings(Layout):
     @classmethod
     def under(cls, base: Path, images: Path) -> "Recordings":
         """The clips in a folder, perhaps none; raises `DatasetNotReady` where a clip has both layouts."""
-        folders = sorted(path.parent for path in base.glob(f"*/{OBJECTS}"))
+        folders = [path for path in (shown(base) if base.is_dir() else []) if (path / OBJECTS).is_file()]
         singles: dict[str, dict[str, Path]] = {}
         for folder in folders:
             if match := SINGLE_BESIDE.fullmatch(folder.name):
                 singles.setdefault(match["clip"], {})[match["fish"]] = folder / OBJECTS
         whole = [folder for folder in folders if not SINGLE_BESIDE.fullmatch(folder.name)]
-        clips = {folder.name: Clip(folder, singles.get(folder.name, {}), _inside(folder)) for folder in whole}
+        clips = {id_part(folder.name): Clip(folder, singles.get(folder.name, {}), _inside(folder)) for folder in whole}
         for name, clip in clips.items():
             if clip.beside and clip.inside:
                 raise DatasetNotReady(
@@ -71,8 +72,8 @@ class Recordings(Layout):
         """What is missing beside the clips, in words; raises `DatasetNotReady` where only PyAV is."""
         if not any(clip.beside or clip.inside for clip in self._clips.values()):
             return "single-fish renders, which hold the amodal masks,"
-        for name in self._clips:
-            folder = self._images / name
+        for name, clip in self._clips.items():
+            folder = self._images / clip.folder.name
             if (folder / "frames").is_dir():
                 continue
             if not (folder / "video.mp4").is_file():
@@ -98,7 +99,7 @@ class Recordings(Layout):
         return Fish(fish, record.get("type_name"), visible, _alone(single, fish, visible) if single else None)
 
     def image(self, clip: str, frame: int) -> Image:
-        folder = self._images / clip
+        folder = self._images / self._clips[clip].folder.name
         if (folder / "frames").is_dir():
             return read_image(folder / "frames" / f"{frame:05d}.png")
         return read_frame(folder / "video.mp4", frame)
@@ -106,7 +107,8 @@ class Recordings(Layout):
     def fingerprint(self) -> str:
         files = [file for clip in self._clips.values() for file in (*clip.beside.values(), *clip.inside.values())]
         files += [clip.folder / OBJECTS for clip in self._clips.values()]
-        return manifest_digest((file.relative_to(self._base).as_posix(), str(file.stat().st_size)) for file in files)
+        names = {id_part(file.relative_to(self._base).as_posix()): file for file in files}
+        return manifest_digest((name, str(file.stat().st_size)) for name, file in names.items())
 
 
 def _inside(folder: Path) -> dict[int, Path]:

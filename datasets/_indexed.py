@@ -18,15 +18,15 @@ from pydantic import Field
 
 from amodal_bench import rle
 from amodal_bench.cache import file_digest, manifest_digest
-from amodal_bench.errors import BadRecord
-from amodal_bench.images import image_size, read_image
+from amodal_bench.images import read_image
 from amodal_bench.plugin import Dataset, Fault, Location, Settings
 from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample
 
-from ._images import find_image
+from ._images import Photos
 from ._index import cached
 from ._masks import AREAS, CODES, areas_of, codes_of
+from ._photo_faults import framed_photos, photo_faults
 from ._records import INDEX, Record, read_mask, to_index
 from ._subset import smallest
 
@@ -54,12 +54,14 @@ class Indexed(Dataset[O]):
 
     `checks_masks`: whether every mask is looked at on opening (once; the result is cached), so that the funnel
     tells of masks that disagree with each other or with what is declared. Otherwise that is done for a filter
-    that needs it, and by `doctor`.
+    that needs it, and by `doctor`. `margin`: the share of a side by which a photo may be larger or smaller than its
+    annotation says; it is cut or filled at the right and the bottom, and counted in the funnel.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[Settings]] = InstanceOptions
     checks_masks: ClassVar[bool] = False
+    margin: ClassVar[float] = 0
 
     def __init__(self, location: Location, split: str, options: O) -> None:
         super().__init__(location, split, options)
@@ -105,7 +107,7 @@ class Indexed(Dataset[O]):
     def __getitem__(self, index: int) -> AmodalSample:
         row = self._index.slice(int(self._rows[index]), 1).to_pylist()[0]
         where, height, width = row["where"], row["height"], row["width"]
-        image = read_image(find_image(self.image_folders(), row["file"], where), height, width)
+        image = read_image(self._photos.find(row["file"], where), height, width, self.margin)
         amodal = rle.decode(read_mask(row["amodal"], height, width, where))
         visible = amodal if row["visible"] is None else rle.decode(read_mask(row["visible"], height, width, where))
         given = None if row["given"] is None else rle.decode(read_mask(row["given"], height, width, where))
@@ -120,6 +122,14 @@ class Indexed(Dataset[O]):
         for id, size, amodal, visible in zip(self._ids, sizes, *(c.to_pylist() for c in masks.columns), strict=True):
             shape = [size["height"], size["width"]]
             yield id, {"size": shape, "counts": amodal}, {"size": shape, "counts": visible}
+
+    def renamed(self, name: str) -> str:
+        """What another release of the photos calls the file that an annotation calls `name`; ids are not changed."""
+        return name
+
+    @cached_property
+    def _photos(self) -> Photos:
+        return Photos(self.image_folders(), lambda: pc.unique(self._index["file"]).to_pylist(), self.renamed)
 
     @cached_property
     def _codes(self) -> pa.Table:
@@ -160,6 +170,9 @@ class Indexed(Dataset[O]):
             chosen = chosen[smallest(self._spelled(chosen), most)]
         if self.checks_masks:
             self._note(chosen)
+        if self.margin:
+            framed = framed_photos(self._photos, self._index.take(chosen), self.margin)
+            self.funnel.note("image is cut or filled at the right and the bottom", framed)
         return chosen
 
     def _reasons(self) -> Iterator[tuple[str, Bools]]:
@@ -208,20 +221,4 @@ class Indexed(Dataset[O]):
             for place in np.flatnonzero(rows):
                 facts = ", ".join(f"{name} {values[place]:g}" for name, values in numbers.items())
                 yield Fault(self._spelled(np.array([place]))[0], kind, facts)
-        yield from self._image_faults()
-
-    def _image_faults(self) -> Iterator[Fault]:
-        table = self._index.select(["file", "image", "height", "width"]).to_pydict()
-        seen: set[str] = set()
-        for file, image, height, width in zip(*table.values(), strict=True):
-            if file in seen:
-                continue
-            seen.add(file)
-            id = f"{self.name}/{self.split}/{image}"
-            try:
-                found = image_size(find_image(self.image_folders(), file, id))
-            except BadRecord as error:
-                yield Fault(id, "image is missing or unreadable", str(error))
-                continue
-            if found != (height, width):
-                yield Fault(id, "image is of another size", f"{found[1]} x {found[0]}, annotated as {width} x {height}")
+        yield from photo_faults(self._photos, self._index, f"{self.name}/{self.split}", self.margin)

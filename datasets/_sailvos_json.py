@@ -17,9 +17,10 @@ from msgspec import Raw, Struct
 from amodal_bench.errors import DatasetNotReady
 
 from ._coco_like import Side, VisibleAnnotation, masks_of, read_coco, record_of
+from ._images import parts_of
 from ._records import Record, present, read_json
 
-FRAME = re.compile(r"\d+$")
+FRAME = re.compile(r"\d{1,18}$")
 LACKING = "occluded, but there is no visible mask"
 
 
@@ -66,14 +67,17 @@ def json_records(path: Path) -> Iterator[Record]:
 
 
 def place_of(file_name: str, where: str) -> Place:
-    """Scene and frame of "SCENE/FRAME.bmp" or "SCENE/images/FRAME.bmp"; raises `DatasetNotReady`."""
-    path = PurePosixPath(file_name)
-    number = FRAME.search(path.stem)
-    if len(path.parts) < 2 or number is None or path.is_absolute() or ".." in path.parts:
+    """Scene and frame of "SCENE/FRAME.bmp" or "SCENE/images/FRAME.bmp", under any root; raises `DatasetNotReady`."""
+    *folders, file = parts_of(file_name) or ("",)
+    stem = PurePosixPath(file).stem
+    number = FRAME.search(stem)
+    if folders[-1:] == ["images"]:
+        folders.pop()
+    if not folders or number is None or ".." in folders:
         raise DatasetNotReady(
             f"{where}: file_name {file_name!r} is not of the form SCENE/FRAME.bmp with a frame number"
         )
-    return Place(path.parts[0], int(number[0]), path.stem)
+    return Place(folders[-1], int(number[0]), stem)
 
 
 def _annotation_records(path: Path) -> Iterator[Record]:

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 from amodal_bench import rle
 from amodal_bench.cache import manifest_digest
 from amodal_bench.errors import BadRecord
-from amodal_bench.images import read_mask
+from amodal_bench.file_kind import not_there, unlike
+from amodal_bench.images import check_size, read_mask
+from amodal_bench.paths import id_part, is_hidden, shown
 from amodal_bench.types import Mask
 
 from ._records import Record, to_index
@@ -45,17 +47,17 @@ def find_scenes(folder: Path) -> list[Path]:
     """The scenes in a folder, sorted."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if (path / "visible").is_dir() and (path / "images").is_dir())
+    return [path for path in shown(folder) if (path / "visible").is_dir() and (path / "images").is_dir()]
 
 
 def digest(scenes: Sequence[Path]) -> str:
     """sha256 (hex) of the names and sizes of all id maps and masks."""
     return manifest_digest(
-        (f"{scene.name}/{folder.name}/{entry.name}", str(entry.stat().st_size))
+        (id_part(f"{scene.name}/{folder.name}/{entry.name}"), str(entry.stat().st_size))
         for scene in scenes
         for folder in [scene / "visible", *_objects(scene)]
         for entry in os.scandir(folder)
-        if entry.name.endswith((".npy", ".png"))
+        if entry.name.endswith((".npy", ".png")) and not is_hidden(entry.name)
     )
 
 
@@ -79,7 +81,7 @@ def raw_index(scenes: Sequence[Path]) -> pa.Table:
             return _index(scenes)
         table = pa.concat_tables([pq.read_table(out) for out in outs])
     # Scenes come back in the order of the shares; a stable sort by scene restores that of the folder.
-    rank = {scene.name: k for k, scene in enumerate(scenes)}
+    rank = {id_part(scene.name): k for k, scene in enumerate(scenes)}
     order = np.argsort([rank[name.rpartition(":")[0]] for name in table["image"].to_pylist()], kind="stable")
     return table.take(order)
 
@@ -101,14 +103,14 @@ def _index(scenes: Sequence[Path]) -> pa.Table:
 
 def _objects(scene: Path) -> list[Path]:
     """The folders of the objects, by number."""
-    folders = [path for path in scene.iterdir() if OBJECT.fullmatch(path.name) and not path.name.endswith(MESH)]
+    folders = [path for path in shown(scene) if OBJECT.fullmatch(path.name) and not path.name.endswith(MESH)]
     return sorted((path for path in folders if path.is_dir()), key=lambda path: (int(path.name.split("_")[0]), path))
 
 
 def _scene_records(scene: Path) -> Iterator[Record]:
     frames: dict[str, list[Path]] = {}
     for folder in _objects(scene):
-        for path in folder.iterdir():
+        for path in shown(folder):
             if path.suffix == ".png" and path.stem.isdecimal():
                 frames.setdefault(path.stem, []).append(path)
     for done, stem in enumerate(sorted(frames, key=lambda stem: (int(stem), stem))):
@@ -122,21 +124,26 @@ def _scene_records(scene: Path) -> Iterator[Record]:
 def _read_ids(path: Path) -> Ids | BadRecord:
     """The id map in the layout of run-length codes, or what is wrong with it: the objects of its frame are counted."""
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # a map: no header makes it larger than its file
         if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iu":
             found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             raise ValueError(f"expected whole numbers (H, W), got {found}")
+        height, width = array.shape
+        check_size(height, width, str(path))
+        return np.asfortranarray(array)
     except FileNotFoundError:
-        return BadRecord(f"id map not found: {path}")
+        return BadRecord(f"id map {not_there(path)}")
+    except BadRecord as error:
+        return error
     except (ValueError, OSError, EOFError) as error:
-        return BadRecord(f"{path}: not a readable id map ({error})")
-    return np.asfortranarray(array)
+        return BadRecord(f"{path}: not a readable id map{unlike(path, 'a NumPy array')} ({error})")
 
 
 def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
     match = OBJECT.fullmatch(path.parent.name)
     number, name = match.groups() if match else ("", "")
-    where = f"{scene.name}/{path.parent.name}/{path.name}"
+    place = id_part(scene.name)
+    where = f"{place}/{id_part(path.parent.name)}/{path.name}"
     amodal, visible, dropped = b"[]", None, None
     height, width = (1, 1) if isinstance(seen, BadRecord) else seen.shape
     try:
@@ -149,15 +156,15 @@ def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
         visible = None if np.array_equal(whole, part) else _text(part)
         dropped = "amodal mask is empty" if not whole.any() else "visible mask is empty" if not part.any() else None
     return Record(
-        image=f"{scene.name}:{path.stem}",
+        image=f"{place}:{path.stem}",
         annotation=number,
-        file=f"{scene.name}/images/{path.stem}.bmp",
+        file=f"{place}/images/{path.stem}.bmp",
         where=where,
         height=height,
         width=width,
         amodal=amodal,
         visible=visible,
-        category=name,
+        category=id_part(name),
         dropped=dropped,
     )
 

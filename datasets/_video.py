@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.file_kind import unlike
+from amodal_bench.images import check_size
 from amodal_bench.types import Image
 
 KEPT_FRAMES = 4
@@ -75,11 +77,14 @@ def _decode(path: Path) -> Iterator[Image]:
 
     damage = (av.error.FFmpegError, IndexError)  # looked up now: a generator may be closed after av is gone
     try:
-        with av.open(str(path)) as container:
+        # Of the kinds that the generator writes: others may name further files or addresses to open.
+        with av.open(str(path), format="mp4") as container:
+            stream = container.streams.video[0]
+            check_size(stream.height, stream.width, str(path))
             for frame in container.decode(video=0):
                 yield _as_rgb(frame)
     except damage as error:
-        raise BadRecord(f"{path}: not a readable video ({error})") from None
+        raise BadRecord(f"{path}: not a readable video{unlike(path, 'a video')} ({error})") from None
 
 
 def _as_rgb(frame: Any) -> Image:

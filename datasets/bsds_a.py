@@ -49,7 +49,7 @@ BSR/BSDS500/data/images/train/*.jpg          (and val, test; elsewhere: --image-
         name = f"BSDS_amodal_{self.split}.json"
         path = find_file(self.location.root, ("annotations", ""), name)
         if path is None:
-            raise missing(self.card, self.location.root, f"annotations/{name}")
+            raise missing(self.card, self.location.root, f"annotations/{name}", [name])
         check_images(self.card, self.location, self.image_folders(), f"BSR/BSDS500/data/images/{self.split}/")
         return [path]
 

@@ -5,10 +5,14 @@ from pathlib import Path
 
 from amodal_bench.plugin import DatasetCard
 
+from ._coco_like import check_images, find_file
+from ._coco_photos import name_of_2017, photo_folders
 from ._indexed import Bools, Indexed, InstanceOptions
 from ._location import missing
 from ._records import Record
 from ._regions import region_records
+
+FOLDERS = ("annotations", "amodal_annotations", "")
 
 
 class CocoAOptions(InstanceOptions):
@@ -28,8 +32,9 @@ class CocoA(Indexed[CocoAOptions]):
         get="annotations: the Google Drive folder linked from github.com/Wakeupbuddy/amodalAPI; "
         "photos: COCO 2014 train, val and test (cocodataset.org)",
         tree="""
-annotations/COCO_amodal_train2014.json   (and val2014, test2014)
-train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; elsewhere: --image-root)
+annotations/COCO_amodal_train2014.json   (and val2014, test2014; also in amodal_annotations/ or the root; or .json.gz)
+train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; also in images/; elsewhere: --image-root)
+  or train2017/%012d.jpg, val2017/%012d.jpg: COCO 2017, for train and val
 """,
         splits={
             "train": {"images": 2500, "annotations": 22163},
@@ -48,17 +53,20 @@ train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; elsewhere: --im
 
     def annotation_files(self) -> Sequence[Path]:
         """The split's JSON file."""
-        path = self.location.root / "annotations" / f"COCO_amodal_{self.split}2014.json"
-        if not path.is_file():
-            raise missing(self.card, self.location.root, f"annotations/{path.name}")
-        if not any(folder.is_dir() for folder in self.image_folders()):
-            raise missing(self.card, self.location.images or self.location.root, f"{self.split}2014/")
+        name = f"COCO_amodal_{self.split}2014.json"
+        path = find_file(self.location.root, FOLDERS, name)
+        if path is None:
+            raise missing(self.card, self.location.root, f"annotations/{name}", [name])
+        check_images(self.card, self.location, self.image_folders(), f"{self.split}2014/")
         return [path]
 
     def image_folders(self) -> Sequence[Path]:
-        """The split's folder, or --image-root itself."""
-        base = self.location.images
-        return [base / f"{self.split}2014", base] if base else [self.location.root / f"{self.split}2014"]
+        """Those of COCO 2014 or 2017."""
+        return photo_folders(self.location, self.split)
+
+    def renamed(self, name: str) -> str:
+        """In COCO 2017."""
+        return name_of_2017(name)
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All regions."""

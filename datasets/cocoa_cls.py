@@ -9,6 +9,7 @@ from amodal_bench.plugin import DatasetCard
 
 from ._c2f import Annotations, Source
 from ._coco_like import CocoFile, Masks, VisibleAnnotation, check_images, coco_records, find_file, masks_of, read_coco
+from ._coco_photos import name_of_2017, photo_folders
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
 from ._records import Record
@@ -55,7 +56,8 @@ annotations/COCO_amodal_val2014_with_classes.json          (and train2014, test2
 annotations/COCO_amodal_val2014_detectron_no_stuff.json     COCOA_annotations_detectron/ or the root)
 fusion_train.pkl, c2f_seg_train_list.txt                   release c2f, train
 fusion_test.pkl, c2f_seg_test_list.txt                     release c2f, val
-val2014/COCO_val2014_%012d.jpg                             (and train2014, test2014; elsewhere: --image-root)
+val2014/COCO_val2014_%012d.jpg       (and train2014, test2014; also in images/; elsewhere: --image-root)
+  or train2017/%012d.jpg, val2017/%012d.jpg                COCO 2017, for train and val
 """,
         splits={"train": {"images": 2276}, "val": {"images": 1223}, "test": {}},
         default_split="val",
@@ -76,15 +78,18 @@ val2014/COCO_val2014_%012d.jpg                             (and train2014, test2
         files = {name: find_file(root, FOLDERS, name) for name in names}
         absent = [name for name, path in files.items() if path is None]
         if absent:
-            raise missing(self.card, root, f"{' and '.join(absent)} (dataset.release={release})")
+            raise missing(self.card, root, f"{' and '.join(absent)} (dataset.release={release})", absent)
         check_images(self.card, self.location, self.image_folders(), f"{split}2014/")
         files[official] = find_file(root, FOLDERS, official)
         return [path for path in files.values() if path]
 
     def image_folders(self) -> Sequence[Path]:
-        """The split's folder, or --image-root itself."""
-        base = self.location.images
-        return [base / f"{self.split}2014", base] if base else [self.location.root / f"{self.split}2014"]
+        """Those of COCO 2014 or 2017."""
+        return photo_folders(self.location, self.split)
+
+    def renamed(self, name: str) -> str:
+        """In COCO 2017."""
+        return name_of_2017(name)
 
     def variant(self) -> str:
         """Whether predicted masks are given."""

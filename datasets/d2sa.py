@@ -1,14 +1,32 @@
 """D2SA: amodal masks of groceries on a turntable (MVTec D2S amodal)."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+from msgspec import Raw, Struct
+
+from amodal_bench.framing import Facts, fits
 from amodal_bench.plugin import DatasetCard
 
-from ._coco_like import Masks, VisibleAnnotation, check_images, coco_records, find_file, masks_of, read_coco
+from ._coco_like import (
+    CocoFile,
+    Masks,
+    Side,
+    VisibleAnnotation,
+    annotations_by_image,
+    check_images,
+    coco_records,
+    find_file,
+    masks_of,
+    read_coco,
+)
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
 from ._records import Record
+
+log = logging.getLogger(__name__)
 
 FOLDERS = ("d2s_amodal_annotations_v1", "annotations", "")
 NAMES = {
@@ -16,6 +34,13 @@ NAMES = {
     "train_augmented": "D2S_amodal_augmented.json",
     "val": "D2S_amodal_validation.json",
 }
+MARGIN = 1 / 8  # readers of the release pad photos and masks at the right and the bottom to make them fit
+
+
+class Sized(Struct):
+    """What is read of a mask's run-length code here."""
+
+    size: tuple[Side, Side]
 
 
 class D2saOptions(InstanceOptions):
@@ -28,7 +53,7 @@ def masks(annotation: VisibleAnnotation) -> Masks:
 
 
 class D2sa(Indexed[D2saOptions]):
-    """`d2sa/SPLIT/IMAGE_ID/ANNOTATION_ID`."""
+    """`d2sa/SPLIT/IMAGE_ID/ANNOTATION_ID`. The masks' size is the frame: photos are cut or filled to it."""
 
     name = "d2sa"
     card = DatasetCard(
@@ -52,12 +77,13 @@ d2s_amodal_images_v1/images/*.jpg                          (or images/; elsewher
         default_split="val",
     )
     Options = D2saOptions
+    margin = MARGIN
 
     def annotation_files(self) -> Sequence[Path]:
         """The split's JSON file."""
         path = find_file(self.location.root, FOLDERS, NAMES[self.split])
         if path is None:
-            raise missing(self.card, self.location.root, f"{FOLDERS[0]}/{NAMES[self.split]}")
+            raise missing(self.card, self.location.root, f"{FOLDERS[0]}/{NAMES[self.split]}", [NAMES[self.split]])
         check_images(self.card, self.location, self.image_folders(), "d2s_amodal_images_v1/images/")
         return [path]
 
@@ -70,4 +96,31 @@ d2s_amodal_images_v1/images/*.jpg                          (or images/; elsewher
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All annotations."""
         file = read_coco(files[0], VisibleAnnotation)
+        _take_mask_sizes(file, files[0])
         return coco_records(files[0], file, masks)
+
+
+def _take_mask_sizes(file: CocoFile[VisibleAnnotation], path: Path) -> None:
+    """Have the images be as large as their run-length codes, where these are all of one other size within MARGIN."""
+    differ, by_image = 0, annotations_by_image(file.annotations)
+    for image in file.images:
+        sizes = set()
+        for annotation in by_image.get(image.id, ()):
+            sizes |= {size for mask in (annotation.segmentation, annotation.visible_mask) if (size := _size_of(mask))}
+        if len(sizes) != 1 or sizes == {(image.height, image.width)}:
+            continue
+        (size,) = sizes
+        if fits(Facts(image.height, image.width, orientation=1, several=False), *size, MARGIN):
+            image.height, image.width = size
+            differ += 1
+    if differ:
+        log.warning(
+            "%s: %d images have masks of another size than their entry says: that of the masks is taken", path, differ
+        )
+
+
+def _size_of(mask: Raw) -> tuple[int, int] | None:
+    try:
+        return msgspec.json.decode(mask, type=Sized).size
+    except msgspec.MsgspecError:  # polygons, or malformed
+        return None

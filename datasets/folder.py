@@ -1,8 +1,8 @@
 """Your own data: one image, one visible and one amodal mask an object, in three folders with equal names.
 
-    ROOT/image/NAME.png     (or .jpg, .jpeg, .bmp)
-    ROOT/visible/NAME.png   what is seen of the object: above 127
-    ROOT/amodal/NAME.png    the whole object: above 127
+    ROOT/image/NAME.png     (or .jpg, .tif, .webp, ...)
+    ROOT/visible/NAME.png   what is seen of the object: two values, of which 0 is outside
+    ROOT/amodal/NAME.png    the whole object: likewise
 
 Several splits go into ROOT/train, ROOT/val and ROOT/test, each with the three folders. Several objects in one
 image: one NAME an object, with the image copied or linked under each (`ln -s street.jpg image/street-2.jpg`).
@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from amodal_bench.cache import manifest_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady
-from amodal_bench.images import image_size, read_image, read_mask
+from amodal_bench.images import SUFFIXES, image_size, read_image, read_mask
+from amodal_bench.paths import id_part, shown
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
@@ -31,14 +32,13 @@ CARD = DatasetCard(
     licence="your own",
     get="put it there yourself: for every object one image and two masks of the same name and size",
     tree="""
-[<split>/]image/NAME.png (.jpg, .jpeg, .bmp)
-[<split>/]visible/NAME.png   what is seen: grey above 127
-[<split>/]amodal/NAME.png    the whole object: grey above 127
+[<split>/]image/NAME.png     (.jpg, .jpeg, .bmp, .gif, .tif, .webp, .ppm)
+[<split>/]visible/NAME.png   what is seen: two values, of which 0 is outside
+[<split>/]amodal/NAME.png    the whole object: likewise
 """,
     splits={"train": {}, "val": {}, "test": {}},
     default_split="test",
 )
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
     ],
     metadata={"revision": "1"},
 )
-Files = dict[str, Path]  # by name without suffix
+Files = dict[str, Path]  # by name without suffix, as it stands in ids
 
 
 class Folder(Dataset[Settings]):
@@ -64,9 +64,9 @@ class Folder(Dataset[Settings]):
             base = root
             if split != CARD.default_split:
                 log.warning("%s has no folder %s: all of it is read as that split", root, split)
-        self._images = _list(location.images or base / "image", IMAGE_SUFFIXES, root)
-        self._visible = _list(base / "visible", (".png",), root)
-        self._amodal = _list(base / "amodal", (".png",), root)
+        self._images = _list(location.images or base / "image", SUFFIXES, root)
+        self._visible = _list(base / "visible", SUFFIXES, root)
+        self._amodal = _list(base / "amodal", SUFFIXES, root)
         _check_names({"image": self._images, "visible": self._visible, "amodal": self._amodal}, base)
         self._fingerprint = self._digest()
         table = cached(location.cache / "index" / f"folder-{self._fingerprint}.arrow", SCHEMA, self._measure)
@@ -102,7 +102,7 @@ class Folder(Dataset[Settings]):
     def _digest(self) -> str:
         kinds = {"image": self._images, "visible": self._visible, "amodal": self._amodal}
         return manifest_digest(
-            (f"{kind}/{file.name}", str(file.stat().st_size))
+            (f"{kind}/{id_part(file.name)}", str(file.stat().st_size))
             for kind, files in kinds.items()
             for file in files.values()
         )
@@ -142,12 +142,13 @@ def _list(folder: Path, suffixes: tuple[str, ...], root: Path) -> Files:
     if not folder.is_dir():
         raise missing(CARD, root, f"the folder {folder.name}/ ({folder})")
     files: Files = {}
-    for path in sorted(folder.iterdir()):
+    for path in shown(folder):
         if path.suffix.lower() not in suffixes:
             continue
-        if path.stem in files:
-            raise DatasetNotReady(f"{folder} holds {path.stem!r} twice: {files[path.stem].name} and {path.name}")
-        files[path.stem] = path
+        name = id_part(path.stem)
+        if name in files:
+            raise DatasetNotReady(f"{folder} holds {name!r} twice: {files[name].name} and {path.name}")
+        files[name] = path
     if not files:
         raise missing(CARD, root, f"a file {kinds} in {folder}")
     return files

@@ -99,7 +99,7 @@ training/image_2/%06d.png, testing/image_2/%06d.png        photos (elsewhere: --
         files = {name: find_file(root, FOLDERS, name) for name in self._names(release)}
         absent = [name for name, path in files.items() if path is None]
         if absent:
-            raise missing(self.card, root, " and ".join(absent))
+            raise missing(self.card, root, " and ".join(absent), absent)
         check_images(self.card, self.location, self.image_folders(), f"{self.split}ing/image_2/")
         if release == "c2f" and self._names(release)[0].startswith("fusion"):
             (truth,) = NAMES["2020"][self.split]

@@ -9,7 +9,7 @@ from msgspec import Struct
 from amodal_bench.errors import DatasetNotReady
 from amodal_bench.plugin import DatasetCard
 
-from ._coco_like import Side, check_images
+from ._coco_like import Side, check_images, find_file
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
 from ._plain import read_pickle, text
@@ -68,7 +68,7 @@ class Mp3d(Indexed[InstanceOptions]):
         get="the links in the README of github.com/Championchess/Amodal-Completion-in-the-Wild: "
         "mp3d_eval.zip, mp3d_train.zip (unpack both) and the two pickles, whose name is spelled like that",
         tree="""
-MP3D_seleted_eval_10.29.pkl   (and MP3D_seleted_train_10.29.pkl)
+MP3D_seleted_eval_10.29.pkl   (and MP3D_seleted_train_10.29.pkl; also in annotations/)
 mp3d_eval/                    the images of mp3d_eval.zip (and mp3d_train/; elsewhere: --image-root)
 """,
         splits={"train": {}, "eval": {}},
@@ -79,9 +79,10 @@ mp3d_eval/                    the images of mp3d_eval.zip (and mp3d_train/; else
 
     def annotation_files(self) -> Sequence[Path]:
         """The split's pickle."""
-        path = self.location.root / f"MP3D_seleted_{self.split}_10.29.pkl"
-        if not path.is_file():
-            raise missing(self.card, self.location.root, path.name)
+        name = f"MP3D_seleted_{self.split}_10.29.pkl"
+        path = find_file(self.location.root, ("", "annotations"), name)
+        if path is None:
+            raise missing(self.card, self.location.root, name, [name])
         check_images(self.card, self.location, self.image_folders()[:1], f"mp3d_{self.split}/")
         return [path]
 

@@ -17,7 +17,6 @@ from amodal_bench.images import read_image, read_mask
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
-from ._images import find_image
 from ._location import missing, some
 from ._subset import smallest
 
@@ -79,13 +78,13 @@ visible_object_mask/NAME.png   what is seen of it: grey above 127
     def __getitem__(self, index: int) -> AmodalSample:
         id = self._ids[index]
         stem = parse_id(id).image
-        image = read_image(find_image([self._images], stem + SUFFIX, id))
+        image = read_image(self._images / (stem + SUFFIX))
         visible, amodal = (self._mask(kind, stem, image.shape[:2]) for kind in (VISIBLE, WHOLE))
         return AmodalSample(AmodalQuery(id, stem, image, visible), amodal)
 
     def _mask(self, kind: str, stem: str, size: tuple[int, ...]) -> Mask:
         path = self.location.root / kind / (stem + SUFFIX)
-        mask = read_mask(path)
+        mask = read_mask(path, threshold=127)
         if mask.shape != size:
             raise BadRecord(
                 f"{path} is {mask.shape[1]} x {mask.shape[0]}, its image in {IMAGES}/ is "

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from amodal_bench.cache import file_digest
 from amodal_bench.errors import DatasetNotReady
 from amodal_bench.plugin import DatasetCard
 from amodal_bench.types import parse_id
 
+from ._coco_like import find_file
 from ._indexed import Bools, Indexed, InstanceOptions
 from ._location import missing
 from ._records import Record
@@ -21,7 +23,11 @@ from ._sailvos_raw import digest, find_scenes, raw_index
 
 log = logging.getLogger(__name__)
 
-FILES = {"train": ("train.json",), "val": ("valid.json", "val.json")}
+FOLDERS = ("", "annotations")
+FILES = {  # of its authors, and of Diffusion-VAS
+    "train": ("train.json", "diffusion_vas_sailvos_train.json"),
+    "val": ("valid.json", "val.json", "diffusion_vas_sailvos_val.json"),
+}
 
 
 class SailVosOptions(InstanceOptions):
@@ -45,7 +51,8 @@ class SailVos(Indexed[SailVosOptions]):
         get="sailvos.web.illinois.edu: accept the licence, then its download script; the list of clips: "
         "github.com/Kaihua-Chen/diffusion-vas",
         tree="""
-valid.json or annotations/valid.json   (and train.json) COCO-like, or a list of clips
+valid.json or annotations/valid.json   (and train.json) COCO-like, or a list of clips;
+diffusion_vas_sailvos_val.json         (and _train.json) in the same places
 <scene>/<frame>.bmp                    its frames (elsewhere: --image-root)
 or, one folder a scene:
 [<split>/]<scene>/images/%06d.bmp
@@ -60,8 +67,9 @@ or, one folder a scene:
     def annotation_files(self) -> Sequence[Path]:
         """The split's JSON file, or the folders of its scenes."""
         root = self.location.root
-        places = [folder / name for folder in (root, root / "annotations") for name in FILES[self.split]]
-        files = [path for path in places if path.is_file()]
+        named = (find_file(root, [folder], name) for name in FILES[self.split] for folder in FOLDERS)
+        # One file under two names is one file.
+        files = list({file_digest(path, self.location.cache): path for path in named if path}.values())
         scenes = self._scenes()
         if len(files) + bool(scenes) > 1:
             found = [*files, *scenes[:1]]
@@ -70,7 +78,8 @@ or, one folder a scene:
                 "which layout is meant? Give each its own folder and name one with --root DIR."
             )
         if not files and not scenes:
-            raise missing(self.card, root, f"{FILES[self.split][0]} or a scene with images/ and visible/")
+            names = FILES[self.split]
+            raise missing(self.card, root, f"{' or '.join(names)} or a scene with images/ and visible/", names)
         return files or scenes
 
     def _scenes(self) -> list[Path]:

@@ -79,7 +79,7 @@ def test_a_command_of_the_pages_runs(command: str, desk: Path, cli: Cli) -> None
         assert finished == set(asked)
         assert all(re.search(rf"^ *{name} +\d", done.stdout, re.MULTILINE) for name in asked)
     else:
-        assert "first instance boxes/test/street/1: 48 x 32, rate 0.500" in done.stdout
+        assert "first instance boxes/test/street/1: 48 x 32, rate 0.500; visible " in done.stdout
 
 
 def test_the_method_beats_the_floor_where_bars_are_narrow(desk: Path, cli: Cli) -> None:

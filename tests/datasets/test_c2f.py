@@ -62,7 +62,7 @@ def root(tmp_path: Path) -> Path:
     for number in (1, 9):
         photo = tmp_path / "testing" / "image_2" / f"{number:06d}.png"
         photo.parent.mkdir(parents=True, exist_ok=True)
-        PIL.Image.new("RGB", (24, 20), (number, 0, 0)).save(photo)  # resized to the size of the masks
+        PIL.Image.new("RGB", (12, 10), (number, 0, 0)).save(photo)
     shutil.copy(FORMATS / "kins" / "update_test_2020.json", tmp_path)
     shutil.copy(FORMATS / "kins" / "instances_val.json", tmp_path / "instances_val_upate.json")
     write(tmp_path, "kins_intersection", kins_objects(), "5_0 2_1 5_4 5_0")

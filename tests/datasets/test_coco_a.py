@@ -142,15 +142,15 @@ def test_unusable_regions_are_counted_by_reason_and_odd_ones_noted(make: Make) -
     }
 
 
-def test_an_image_of_another_size_is_resized_to_the_annotation(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    sample = opened(make(size=(2 * WIDTH, 2 * HEIGHT)))[0]
-    assert sample.query.image.shape == (HEIGHT, WIDTH, 3)
-    assert "is 60 x 40, its annotation says 30 x 20: resized to the annotation" in caplog.text
+def test_an_image_of_another_size_is_not_resized_to_the_annotation(make: Make) -> None:
+    dataset = opened(make(size=(2 * WIDTH, 2 * HEIGHT)))
+    with pytest.raises(BadRecord, match=r"is 60 x 40, its annotation says 30 x 20 \(width x height\): a resized copy"):
+        dataset[0]
 
 
 def test_an_image_of_another_shape_is_not_the_one_that_was_annotated(make: Make) -> None:
     dataset = opened(make(size=(HEIGHT, WIDTH)))
-    with pytest.raises(BadRecord, match=r"000003.jpg is 20 x 30, its annotation says 30 x 20: another shape"):
+    with pytest.raises(BadRecord, match=r"000003.jpg is 20 x 30, its annotation says 30 x 20 .*: another shape"):
         dataset[0]
 
 
@@ -168,7 +168,7 @@ def test_a_missing_or_broken_image_is_named_when_it_is_needed(make: Make) -> Non
         dataset[0]
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b.jpg", "..\\b.jpg", "C:\\b.jpg", ""])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../../b.jpg", "..\\b.jpg", "/../b.jpg", ".", "/", ""])
 def test_a_file_name_that_leads_out_of_the_folder_is_refused(make: Make, name: str) -> None:
     root = make()
     path = root / "annotations" / "COCO_amodal_val2014.json"

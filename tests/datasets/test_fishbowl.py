@@ -330,3 +330,16 @@ def test_known_answer_of_four_real_clips(tmp_path: Path) -> None:
     assert (len(pairs), occluded.sum()) == (267, 56)
     np.testing.assert_allclose(found, [0.043465, 0.956535, 0.792763, 0.928599, 0.745753], rtol=0, atol=5e-7)
     assert np.bincount(np.digitize(rate, [1e-9, 0.2, 0.4, 0.7])).tolist() == [211, 37, 5, 13, 1]
+
+
+def test_hidden_clips_are_not_there_and_names_that_are_not_utf_8_have_ids_that_are(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_clip(root, ".trash")
+    write_clip(root)
+    (root / "._00000").write_bytes(b"")
+    (root / "00000").rename(root / os.fsdecode(b"caf\xe9"))
+    for number in (9, 10):
+        (root / f"00000_object{number}").rename(root / os.fsdecode(b"caf\xe9_object%d" % number))
+    dataset = opened(root)
+    assert ids(dataset) == [name.replace("00000:", "caf\\xe9:", 1) for name in KEPT]
+    np.testing.assert_array_equal(dataset[2].query.image, picture(1))

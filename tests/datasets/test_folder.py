@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,32 @@ def test_three_folders_of_equal_names_are_a_dataset(root: Path) -> None:
     assert dataset.funnel.as_dict() == {"read": 2, "kept": 2, "dropped": {}, "noted": {}}
 
 
-def test_masks_are_what_is_above_127(root: Path) -> None:
+def test_masks_have_two_values_and_more_are_told(root: Path) -> None:
     grey = np.zeros(SIZE, dtype=np.uint8)
-    grey[0], grey[1] = 127, 128
+    grey[1] = 1
     write_object(root, "a", grey, grey, ".JPG")
     visible = opened(root)[0].visible
     assert (visible[0].any(), visible[1].all()) == (False, True)
+    grey[2] = 2
+    write_object(root, "c", grey, grey)
+    with pytest.raises(BadRecord, match=r"visible/c\.png: a PNG of mode L has 3 values \(0, 1, 2\)"):
+        opened(root)[2]
+
+
+def test_hidden_files_are_not_there(root: Path) -> None:
+    for name in ("image/._a.JPG", "visible/.DS_Store", "amodal/._b cup.png"):
+        (root / name).write_bytes(b"\0\5\x16\7")
+    assert list(opened(root).ids()) == ["folder/test/a/0", "folder/test/b cup/0"]
+
+
+def test_a_name_that_is_not_utf_8_has_an_id_that_is(root: Path) -> None:
+    for kind in ("image", "visible", "amodal"):
+        source = next((root / kind).glob("b cup.*"))
+        source.rename(root / kind / os.fsdecode(b"caf\xe9.png"))
+    dataset = opened(root)
+    assert list(dataset.ids()) == ["folder/test/a/0", "folder/test/caf\\xe9/0"]
+    assert dataset[1].query.id.encode() == b"folder/test/caf\\xe9/0"
+    assert dataset[1].query.image[0, 0].tolist() == [5, 5, 5]
 
 
 def test_a_folder_of_the_split_comes_before_the_root(
@@ -137,9 +158,9 @@ def test_two_images_of_one_name_are_refused(root: Path) -> None:
 def test_missing_folders_and_files_are_told_with_the_tree(root: Path, tmp_path: Path) -> None:
     for file in (root / "amodal").iterdir():
         file.unlink()
-    with pytest.raises(DatasetNotReady, match=r"a file \.png in .*amodal not found under") as caught:
+    with pytest.raises(DatasetNotReady, match=r"a file \.png, \.jpg, .* in .*amodal not found under") as caught:
         opened(root)
-    assert "\nFound: amodal/, image/, visible/\n" in str(caught.value)
+    assert "\nFound: amodal/ (empty), image/ (a.JPG, b cup.png), visible/ (a.png, b cup.png)\n" in str(caught.value)
     (root / "amodal").rmdir()
     with pytest.raises(DatasetNotReady, match=r"the folder amodal/ \(.*\) not found under"):
         opened(root)

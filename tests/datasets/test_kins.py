@@ -163,11 +163,11 @@ def test_files_and_images_may_lie_elsewhere(root: Path, tmp_path: Path) -> None:
         assert opened(root, images=images)[0].query.image[0, 0, 0] == 9
 
 
-def test_an_image_of_another_size_is_resized_to_the_annotation(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_of_another_size_is_not_resized_to_the_annotation(root: Path) -> None:
     path = root / "testing" / "image_2" / "000009.png"
     PIL.Image.new("RGB", (2 * WIDTH, 2 * HEIGHT)).save(path)
-    assert opened(root, NEW)[0].query.image.shape == (HEIGHT, WIDTH, 3)
-    assert "its annotation says 12 x 10: resized" in caplog.text
+    with pytest.raises(BadRecord, match=r"is 24 x 20, its annotation says 12 x 10 .*: a resized copy"):
+        opened(root, NEW)[0]
 
 
 def test_a_long_malformed_mask_is_told_when_it_is_needed(root: Path) -> None:

@@ -1,5 +1,6 @@
 """SAIL-VOS as its authors pack it: frames, id maps and a mask file for every object."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def damage(root: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "text"),
     [
-        ("objects", r"000001\.npy: not a readable id map \(Object arrays cannot be loaded"),
+        ("objects", r"000001\.npy: not a readable id map \(Array can't be memory-mapped: Python objects"),
         ("floats", r"000001\.npy: not a readable id map \(expected whole numbers \(H, W\), got float64 of shape"),
         ("channels", r"000001\.npy: not a readable id map \(expected whole numbers .* \(12, 16, 3\)"),
         ("shape", r"3_dog/000001\.png is 16 x 12, the id map of its frame is 12 x 16 \(width x height\)"),
@@ -190,6 +191,39 @@ def test_a_folder_of_the_split_comes_first(root: Path, tmp_path: Path, caplog: p
     (root / "scene_a").rename(tmp_path / "scene_a")
     with pytest.raises(BadRecord, match=r"scene_b/3_dog/000001\.png: image scene_b/images/000001\.bmp not found"):
         opened(root, images=tmp_path)[0]
+
+
+def test_hidden_names_are_no_scenes_objects_or_masks(root: Path) -> None:
+    write_frame(root / ".trash", 1, {"3_dog": BACK})
+    for name in ("scene_b/3_dog/._000001.png", "scene_b/visible/._000001.npy", "scene_b/images/._000001.bmp"):
+        (root / name).write_bytes(b"\0\5\x16\7")
+    assert spelled(opened(root)) == IDS
+
+
+def test_names_that_are_not_utf_8_have_ids_that_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "scene_a").rename(root / os.fsdecode(b"caf\xe9"))
+    (root / "scene_b" / "3_dog").rename(root / "scene_b" / os.fsdecode(b"3_d\xf6g"))
+    ids = [id.replace("scene_a", "caf\\xe9") for id in IDS]
+    dataset = opened(root)
+    assert spelled(dataset) == ids
+    assert [int(sample.query.image[0, 0, 0]) for sample in dataset] == [2, 2, 10, 10, 1]
+    assert dataset[4].query.category == "d\\xf6g"
+    scenes = raw.find_scenes(root)
+    alone = raw.raw_index(scenes)
+    monkeypatch.setattr(raw, "_SHARE", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert raw.raw_index(scenes).equals(alone)
+
+
+def test_an_id_map_whose_header_promises_more_than_the_file_is_told(root: Path) -> None:
+    path = root / "scene_b" / "visible" / "000001.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (60_000, 60_000)})
+    assert opened(root).funnel.as_dict()["dropped"] == {"malformed mask": 1}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|i1", "fortran_order": False, "shape": (8_000, 8_000)})
+        file.truncate(64_000_000 + file.tell())
+    assert opened(root).funnel.as_dict()["dropped"] == {"malformed mask": 1}
 
 
 def test_a_folder_without_id_maps_is_no_scene(tmp_path: Path) -> None:

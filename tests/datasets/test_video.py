@@ -81,6 +81,22 @@ def test_a_video_without_the_frame_or_damaged_is_a_bad_record(tmp_path: Path) ->
             _video.read_frame(tmp_path / name, 0)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "an empty file"),
+        ("<html>", "an HTML page"),
+        ("#EXTM3U\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n", "of no kind that is known"),
+        ("ffconcat version 1.0\nfile other.mp4\n", "of no kind that is known"),
+    ],
+)
+def test_what_is_no_video_is_told_and_opens_no_other(tmp_path: Path, content: str, told: str) -> None:
+    write_video(tmp_path / "other.mp4")
+    (tmp_path / "video.mp4").write_text(content)
+    with pytest.raises(BadRecord, match=rf"video\.mp4: not a readable video: {told}"):
+        _video.read_frame(tmp_path / "video.mp4", 0)
+
+
 def test_without_pyav_a_video_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "data")
     (tmp_path / "data" / "00000" / "video.mp4").write_bytes(b"")
