@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from amodal_bench.csv_text import cell
 from amodal_bench.protocol import DEFAULT, Interval, Protocol, find_protocol
 from amodal_bench.rle import Code
 from amodal_bench.scoring import by_instance
@@ -55,7 +57,11 @@ def csv_rows(rows: pd.DataFrame, protocol: Protocol) -> str:
     """instances.parquet as CSV with rate, occluded, iou_full and iou_inv (fractions) of a protocol, error rows too."""
     good = by_instance(rows[rows["status"] == "ok"], protocol)
     scores = good[["id", "rate", "occluded", "iou_full", "iou_inv"]]
-    return rows.merge(scores, on="id", how="left").to_csv(index=False, lineterminator="\n", float_format="%.9f")
+    table = rows.merge(scores, on="id", how="left")
+    for name in table.columns:
+        if not is_numeric_dtype(table[name]):
+            table[name] = table[name].map(cell, na_action="ignore")
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.9f")
 
 
 @dataclass(frozen=True, slots=True)

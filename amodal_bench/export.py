@@ -1,10 +1,8 @@
 """Write an opened dataset in the official layout of any dataset that has a writer."""
 
 import contextlib
-import csv
 import importlib
 import inspect
-import io
 import itertools
 import logging
 import pkgutil
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from amodal_bench.cache import write_atomic
+from amodal_bench.csv_text import csv_text
 from amodal_bench.errors import BadRecord, Refused, UnknownName
 from amodal_bench.funnel import Funnel
 from amodal_bench.plugin import AnyDataset
@@ -175,12 +174,8 @@ def export(job: Export, reporter: Reporter | None = None) -> Funnel:
         written = list(_written(job, writer, reporter or Silent()))
         writer.finish()
     splits = writer.splits([name for _, name in written])
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["source", "exported"])
-    for (id, name), split in zip(written, splits, strict=True):
-        table.writerow([id, f"{job.layout.dataset}/{split}/{name}"])
-    write_atomic(job.out / TABLE, text.getvalue().encode())
+    rows = [(id, f"{job.layout.dataset}/{split}/{name}") for (id, name), split in zip(written, splits, strict=True)]
+    write_atomic(job.out / TABLE, csv_text(["source", "exported"], rows).encode())
     return writer.funnel
 
 

@@ -1,12 +1,13 @@
 """What `doctor` finds out about an opened dataset."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from amodal_bench.cache import write_atomic
+from amodal_bench.csv_text import csv_text
 from amodal_bench.errors import BadRecord
 from amodal_bench.plugin import AnyDataset, Fault
 from amodal_bench.types import parse_id
@@ -38,10 +39,8 @@ def summary_of(faults: Sequence[Fault]) -> list[Finding]:
 
 def write_faults(faults: Sequence[Fault], path: Path) -> None:
     """All of them as CSV: id, kind, detail."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(Fault._fields)
-        rows.writerows(faults)
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path.absolute(), csv_text(Fault._fields, faults).encode())
 
 
 def counted(dataset: AnyDataset) -> dict[str, int]:

@@ -1,12 +1,12 @@
 """A table as CSV (every digit), Markdown and LaTeX (rounded); the same runs give the same bytes."""
 
-import csv
 import html
-import io
 import math
 import re
 from itertools import groupby
 
+from amodal_bench.csv_text import csv_text
+from amodal_bench.printable import printable
 from amodal_bench.tables.sheet import Cell, Heading, Sheet
 
 _TEX = {
@@ -14,27 +14,23 @@ _TEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "↑": r"$\uparrow$", "±": r"$\pm$",
 }  # fmt: skip
-_MARKDOWN = re.compile(r"([\\`*\[\]|]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")
+_MARKDOWN = re.compile(r"([\\`*~\[\]|]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")
 
 
 def escape_tex(text: str) -> str:
     """Text that LaTeX prints as it is, whatever it holds."""
-    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_TEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
 def escape_markdown(text: str) -> str:
     """Text that a table cell of GitHub's Markdown shows as it is, HTML included."""
-    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    return _MARKDOWN.sub(r"\\\1", html.escape(printable(" ".join(text.split())), quote=False))
 
 
 def to_csv(sheet: Sheet) -> str:
     """One line a value, with protocol, interval, n and runs; numbers with six decimals, empty where there is none."""
-    sink = io.StringIO()
     names = list(sheet.records[0]) if sheet.records else ["table"]
-    writer = csv.DictWriter(sink, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in record.items()} for record in sheet.records)
-    return sink.getvalue()
+    return csv_text(names, ([_number(record[name]) for name in names] for record in sheet.records))
 
 
 def to_markdown(sheet: Sheet) -> str:
@@ -130,10 +126,10 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _plain(value: str | int | float | None) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+def _number(value: str | int | float | None) -> str | int | None:
+    if isinstance(value, float):
+        return None if math.isnan(value) else f"{value:.6f}"
+    return value
 
 
 def _label(name: str) -> str:

@@ -4,6 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from amodal_bench.csv_text import cell
+
 COLUMNS = ("step", "epoch", "seconds", "loss", "rate")
 
 
@@ -22,7 +24,7 @@ class Log:
     def add(self, **values: float | int | str) -> None:
         """One row; columns that are not named stay empty."""
         with self._path.open("a", newline="") as file:
-            csv.DictWriter(file, self._columns).writerow(values)
+            csv.DictWriter(file, self._columns).writerow({name: cell(value) for name, value in values.items()})
 
 
 def read(path: Path) -> list[dict[str, str]]:
