@@ -3,12 +3,14 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+from matplotlib.text import Text
 
 from amodal_bench.cli import app
 from amodal_bench.errors import DatasetNotReady, Refused, UnknownName
@@ -21,6 +23,7 @@ from amodal_bench.figures.runs import LoadedRun, Wanted, choose_runs
 from amodal_bench.figures.scatter import paired, scatter_figure
 from amodal_bench.figures.source import Source, open_source, predicted_masks
 from amodal_bench.locate import DataFlags
+from amodal_bench.printable import printable
 from amodal_bench.protocol import find_protocol, with_buckets
 from amodal_bench.scoring import metrics
 from amodal_bench.types import AmodalQuery, AmodalSample
@@ -123,6 +126,23 @@ def test_a_scatter_pairs_instances_by_id(runs: list[LoadedRun]) -> None:
     figure = scatter_figure(runs[0], runs[1], MEAN, "mIoU_full")
     assert figure.axes[0].get_xlabel() == "visible: IoU (%)\nmean 60.0, better in 0 %"
     assert figure.axes[0].get_ylabel() == "convex_hull: IoU (%)\nmean 75.0, better in 42 %"
+
+
+def test_names_are_written_out(runs: list[LoadedRun], tmp_path: Path) -> None:
+    """No formula, no control character; a name that begins with an underscore has its place in the legend."""
+    hostile = [replace(run, label=f"_{k} $\\frac{{$ \x1b", data="a$b$\n\u202ec") for k, run in enumerate(runs)]
+    name, data = "_{} \\$\\frac{{\\$ \\x1b", "a\\$b\\$\\n\\u202ec"
+    figures = {
+        "curve": curve_figure(hostile, MEAN, ["mIoU_full"]),
+        "bars": bar_figure(hostile, MEAN, ["mIoU_full"]),
+        "scatter": scatter_figure(hostile[0], hostile[1], MEAN, "mIoU_full"),
+    }
+    for kind, figure in figures.items():
+        style.save(figure, tmp_path / f"{kind}.png", 50)
+        texts = [text.get_text() for text in figure.findobj(Text)]
+        assert all(any(text.startswith(name.format(k)) for text in texts) for k in (0, 1))
+        assert any(text.startswith(data) for text in texts)
+        assert [text for text in texts if text != printable(text, keep="\n")] == []
 
 
 def test_many_instances_are_drawn_as_density(runs: list[LoadedRun], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,8 @@ def bar_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[st
                 _bar(axes, at, 0.72 / len(block), tables[id(run)], name, methods.index(run.label), run)
         axes.set_ylabel(f"{name} (%)")
         axes.set_ylim(0, 109)
-    panels[-1].set_xticks(range(len(blocks)), list(blocks))
-    handles = [_patch(style.colour(place), method) for place, method in enumerate(methods)]
+    panels[-1].set_xticks(range(len(blocks)), [style.words(name) for name in blocks])
+    handles = [_patch(style.colour(place), style.words(method)) for place, method in enumerate(methods)]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(methods)), frameon=False)
     figure.supxlabel(
         f"{protocol.id}; lines: 95 % intervals; hatched: partial or with errors", fontsize=8, color="#555555"

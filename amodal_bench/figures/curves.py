@@ -41,14 +41,16 @@ def curve_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[
     for column, name in enumerate(names):
         upper, lower = panels[0, column], panels[1, column]
         for place, (run, table) in enumerate(zip(runs, tables, strict=True)):
-            _line(upper, table[table["metric"] == name].dropna(subset=["value", "rate"]), place, run.label)
+            _line(upper, table[table["metric"] == name].dropna(subset=["value", "rate"]), place, style.words(run.label))
         _dress(upper, name)
         _counts(lower, tables[0][tables[0]["metric"] == name], protocol)
     panels[1, 0].set_ylabel("n")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(runs)), frameon=False)
+    lines = panels[0, 0].lines  # asked for one by one: a legend leaves out labels that begin with an underscore
+    figure.legend(
+        lines, [line.get_label() for line in lines], loc="outside upper center", ncols=min(4, len(runs)), frameon=False
+    )
     figure.supxlabel("occlusion rate (hidden / amodal)", fontsize=10)
-    figure.suptitle(f"{runs[0].data} · {protocol.id}", fontsize=9, color="#555555", x=0.99, ha="right")
+    figure.suptitle(f"{style.words(runs[0].data)} · {protocol.id}", fontsize=9, color="#555555", x=0.99, ha="right")
     return figure
 
 

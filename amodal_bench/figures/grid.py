@@ -52,7 +52,7 @@ def grid_figure(
             _show(axes[line, place], image, title if line == 0 else "", below)
         _caption(axes[line, 0], id, float(rows[id]["rate"]))
     _legend(figure)
-    figure.suptitle(f"{runs[0].data} · {metric} · {protocol.id}", fontsize=8, color="#555555")
+    figure.suptitle(f"{style.words(runs[0].data)} · {metric} · {protocol.id}", fontsize=8, color="#555555")
     return figure
 
 
@@ -74,13 +74,13 @@ def _show(axes: "Axes", image: Image, title: str, below: str) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if title:
-        axes.set_title(title, fontsize=8)
+        axes.set_title(style.words(title), fontsize=8)
     axes.set_xlabel(below, fontsize=7, labelpad=2)
 
 
 def _caption(axes: "Axes", id: str, rate: float) -> None:
     short = "/".join(id.split("/")[2:])
-    axes.set_xlabel(f"{short}\n{100 * rate:.0f} % hidden", fontsize=6.5, labelpad=2)
+    axes.set_xlabel(f"{style.words(short)}\n{100 * rate:.0f} % hidden", fontsize=6.5, labelpad=2)
 
 
 def _legend(figure: "Figure") -> None:

@@ -44,7 +44,9 @@ def scatter_figure(a: LoadedRun, b: LoadedRun, protocol: Protocol, metric: str) 
     axes.set(xlim=(-2, 102), ylim=(-2, 102), aspect="equal")
     axes.set_xlabel(_axis(a.label, table["a"], table["b"]))
     axes.set_ylabel(_axis(b.label, table["b"], table["a"]))
-    axes.set_title(f"{a.data} · {metric} · {protocol.id} · n = {len(table):,}", fontsize=9, color="#555555")
+    axes.set_title(
+        f"{style.words(a.data)} · {metric} · {protocol.id} · n = {len(table):,}", fontsize=9, color="#555555"
+    )
     return figure
 
 
@@ -58,4 +60,6 @@ def _dots(figure: "Figure", axes: "Axes", table: pd.DataFrame) -> None:
 
 
 def _axis(label: str, mine: pd.Series, other: pd.Series) -> str:
-    return f"{label}: IoU (%)\nmean {mine.mean():.1f}, better in {100 * float((mine > other).mean()):.0f} %"
+    return (
+        f"{style.words(label)}: IoU (%)\nmean {mine.mean():.1f}, better in {100 * float((mine > other).mean()):.0f} %"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amodal_bench.errors import Refused
+from amodal_bench.printable import printable
 from amodal_bench.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def words(text: str) -> str:
+    """A name as matplotlib writes it out: `$` begins no formula, control characters are spelled out."""
+    return printable(text).replace("$", r"\$")
 
 
 def tidy(axes: "Axes") -> None:

@@ -15,6 +15,7 @@ from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
 from amodal_bench.figures.pictures import ERRORS
 from amodal_bench.figures.runs import LoadedRun, by_data, load_runs
+from amodal_bench.printable import printable
 from amodal_bench.protocol import Protocol
 from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
@@ -78,7 +79,8 @@ def build(
 
 
 def render(content: dict[str, Any], left_out: Sequence[str]) -> str:
-    """The page: style, scripts and data inside, every text escaped."""
+    """The page: style, scripts and data inside, every text escaped and in its printable spelling."""
+    content, left_out = _spelled(content), _spelled(list(left_out))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -101,6 +103,15 @@ def embedded(content: dict[str, Any]) -> str:
     """JSON that may stand inside a script element: nothing in it can end the element or begin another."""
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _spelled(value: Any) -> Any:
+    """The value with all texts in it, keys too, as `printable` spells them; their lines stay."""
+    if isinstance(value, str):
+        return printable(value, keep="\n")
+    if isinstance(value, dict):
+        return {_spelled(key): _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _fresh(out: Path) -> Path:
