@@ -20,5 +20,11 @@ def printable(text: str, keep: str = "") -> str:
     return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _spelled(found[0]), text)
 
 
+def indented(text: str) -> str:
+    """Lines that stay recognisable as one message: all but the first are moved in, so that none poses as another."""
+    first, *more = (printable(line.expandtabs(2)) for line in text.split("\n"))
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in more)])
+
+
 def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

@@ -27,6 +27,7 @@ PACKAGE = Path(__file__).parent
 # What importing somebody's file raises; one broken plugin must not hide the others from `list`.
 _IMPORT_FAULTS = (
     ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, KeyError, OSError, RuntimeError,
+    SystemExit,
 )  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def _load_built_in(kind: Kind, name: str) -> ModuleType:
     try:
         return importlib.import_module(f"amodal_bench.{kind}.{name}")
     except _IMPORT_FAULTS as error:
-        raise Refused(f"{kind}/{name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise Refused(f"{kind}/{name} cannot be imported: {type(error).__name__}: {_why(error)}") from error
 
 
 def _entries(kind: Kind) -> list[EntryPoint]:
@@ -111,7 +112,7 @@ def _load_entry(entry: EntryPoint) -> ModuleType:
         return importlib.import_module(entry.module)
     except _IMPORT_FAULTS as error:
         owner = entry.dist.name if entry.dist else "an unknown distribution"
-        raise Refused(f"plugin {entry.name!r} of {owner} cannot be imported: {error}") from error
+        raise Refused(f"plugin {entry.name!r} of {owner} cannot be imported: {_why(error)}") from error
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -126,8 +127,14 @@ def _load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except _IMPORT_FAULTS as error:
-        raise Refused(f"--plugin {path}: cannot be imported: {error}") from error
+        raise Refused(f"--plugin {path}: cannot be imported: {_why(error)}") from error
     return module
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it asked to end the process with {error.code!r}; leave sys.exit to `if __name__ == '__main__'`"
+    return str(error)
 
 
 def _classes(module: ModuleType, base: type[T]) -> list[type[T]]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
-from amodal_bench import run
+from amodal_bench import run, streams
 from amodal_bench.errors import Refused
 from amodal_bench.guard import Failure, guarded
 from amodal_bench.interrupts import Interrupted, interruptible
@@ -21,7 +21,7 @@ _GRACE = 30.0  # seconds to write what is finished, once the parent is gone
 
 def main() -> None:
     """Carry out the orders and tell how it ended."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    streams.guard()
     say = _channel()
     orders = Orders.model_validate_json(sys.stdin.buffer.readline())
     word = Word(kind="stopped")

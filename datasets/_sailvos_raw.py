@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from amodal_bench import rle
+from amodal_bench import rle, streams
 from amodal_bench.cache import manifest_digest
 from amodal_bench.errors import BadRecord
 from amodal_bench.file_kind import not_there, unlike
@@ -188,7 +188,7 @@ def _text(mask: Mask) -> bytes:
 
 def main(out: str, *scenes: str) -> None:
     """Write the index of some scenes."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    streams.guard()
     pq.write_table(_index([Path(scene) for scene in scenes]), out)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench.printable import printable
+from amodal_bench.printable import indented, printable
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -48,6 +48,11 @@ def test_ordinary_text_stays(text: str) -> None:
 
 def test_lines_stay_where_asked_for() -> None:
     assert printable("one\n\ttwo\x1b\r\n", keep="\n\t") == "one\n\ttwo\\x1b\\r\n"
+
+
+def test_further_lines_of_a_message_are_moved_in() -> None:
+    assert indented("one") == "one"
+    assert indented("one\ntwo\n    three\n\tfour\x1b\r") == "one\n  two\n    three\n  four\\x1b\\r"
 
 
 @given(st.text(st.characters(exclude_categories=())))

@@ -1,11 +1,16 @@
 """The command line: a thin layer over the library. Exit codes: 0 done, 1 rows failed or missing, 2 refused."""
 
-import logging
+import functools
 import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
 
 import typer
-from rich.console import Console
 
+from amodal_bench import streams
 from amodal_bench.cli import (
     audit,
     bench,
@@ -20,7 +25,14 @@ from amodal_bench.cli import (
     tables,
     train,
 )
+from amodal_bench.cli.console import PlainConsole
 from amodal_bench.errors import Incomplete, Refused
+from amodal_bench.printable import indented
+
+P = ParamSpec("P")
+# What typer raises for a command line that it cannot read: click's, which it depends on or has inside.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_OWN, _LIBRARY = Path(__file__).parent, Path(sysconfig.get_path("stdlib"))
 
 app = typer.Typer(
     name="amodal-bench",
@@ -29,34 +41,102 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("list")(catalogue.list_)
-app.command()(doctor.doctor)
-app.command()(bench.bench)
-app.command()(score.score)
-app.command()(bench.worker)
-app.command()(train.train)
-app.command("export")(export.export_)
-app.command()(report.report)
-app.command()(figure.figure)
-app.command()(tables.tables)
-app.command()(tables.table)
-app.command("compare")(compare.compare_)
-app.command()(audit.audit)
-app.command("export-run")(export_run.export_run)
+
+
+def _guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """The command, which no plugin can end: not by sys.exit, whatever its code, nor by what typer ends quietly at."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (SystemExit, typer.Exit) as end:
+            if isinstance(end, typer.Exit) and _places(end)[-1][0].is_relative_to(_OWN):
+                raise
+            raise Refused(_asked_to_end(end)) from end
+        except BrokenPipeError as error:  # never standard output's: see streams
+            raise Refused(_failed(error)) from error
+
+    return run
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "list": catalogue.list_,
+    "doctor": doctor.doctor,
+    "bench": bench.bench,
+    "score": score.score,
+    "worker": bench.worker,
+    "train": train.train,
+    "export": export.export_,
+    "report": report.report,
+    "figure": figure.figure,
+    "tables": tables.tables,
+    "table": tables.table,
+    "compare": compare.compare_,
+    "audit": audit.audit,
+    "export-run": export_run.export_run,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_guarded(_command))
 
 
 def main() -> None:
     """Entry point of `amodal-bench`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    streams.guard()
+    code = _run()
+    lost = streams.lost_output()
+    if lost:
+        _say(f"amodal-bench: standard output is not whole, it could not be written: {lost.strerror}")
+        code = code or 1
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code; an unexpected exception passes, with its traceback."""
     try:
-        app()
-    except Refused as error:
-        errors.print(f"amodal-bench: {error}", markup=False)
-        sys.exit(2)
+        return typer.main.get_command(app).main(standalone_mode=False) or 0
+    except UsageError as error:
+        return _misused(error)
+    except (Refused, Incomplete) as error:
+        _say(f"amodal-bench: {error}")
+        return 2 if isinstance(error, Refused) else 1
     except OSError as error:
-        errors.print(f"amodal-bench: cannot read or write {error.filename}: {error.strerror}", markup=False)
-        sys.exit(2)
-    except Incomplete as error:
-        errors.print(f"amodal-bench: {error}", markup=False)
-        sys.exit(1)
+        _say(f"amodal-bench: {_failed(error)}")
+        return 2
+
+
+def _say(text: str) -> None:
+    """A message on standard error, its further lines moved in."""
+    PlainConsole(stderr=True).print(*indented(text).split("\n"), sep="\n", soft_wrap=True)
+
+
+def _failed(error: OSError) -> str:
+    return f"cannot read or write {error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def _misused(error: Any) -> int:
+    """Tell what is wrong with the command line; nothing where its help was printed already."""
+    context, message = getattr(error, "ctx", None), error.format_message()
+    if message:
+        usage = f"\n{context.get_usage()}\nTry '{context.command_path} --help' for help." if context else ""
+        _say(f"amodal-bench: {message}{usage}")
+    return 2
+
+
+def _asked_to_end(end: SystemExit | typer.Exit) -> str:
+    """Names the innermost place outside Python's own library, which holds `exit` and argparse."""
+    code = end.exit_code if isinstance(end, typer.Exit) else end.code
+    file, line = [place for place in _places(end) if not _in_library(place[0])][-1]
+    return (
+        f"a plugin asked to end the process with {code!r} ({file}, line {line}): that is refused, since it would "
+        "pass for the end of the command; let the plugin raise an error that says what is wrong"
+    )
+
+
+def _in_library(file: Path) -> bool:
+    return file.name.startswith("<") or (file.is_relative_to(_LIBRARY) and "site-packages" not in file.parts)
+
+
+def _places(end: BaseException) -> list[tuple[Path, int | None]]:
+    """Files and lines that an exception came through, the innermost last."""
+    return [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(end.__traceback__)]

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from amodal_bench.audit import AuditFinding, findings, spread
+from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.store import open_folder
 from amodal_bench.tables.render import escape_markdown
@@ -47,27 +46,28 @@ def to_markdown(found: Sequence[AuditFinding]) -> str:
 def _published() -> None:
     found = findings()
     for table in dict.fromkeys(finding.table for finding in found):
-        console.print(f"\n[bold]{table}[/]")
+        console.print()
+        console.print(table, style="bold")
         grid = Table(box=None, show_header=False, pad_edge=False)
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
         grid.add_column(overflow="fold")
         for finding in (f for f in found if f.table == table):
             points = "" if finding.points is None else f"{finding.points:+.2f}"
-            grid.add_row(Text(finding.kind, style="bold"), points, Text(finding.text))
+            grid.add_row(plain((finding.kind, "bold")), points, finding.text)
         console.print(grid)
+    console.print()
     console.print(
-        "\n[dim]points of percent; computed from the printed values in configs/tables; what each kind means and how "
-        "it is known: docs/audit.md[/]",
+        "points of percent; computed from the printed values in configs/tables; what each kind means and how "
+        "it is known: docs/audit.md",
+        style="dim",
         soft_wrap=True,
     )
 
 
 def _run(run: StoredRun) -> None:
     table = spread(run.frame)
-    title = (
-        f"{escape(run.name)} on {run.spec['dataset']}/{run.spec['split']}: the same predictions under every protocol"
-    )
+    title = f"{run.name} on {run.spec['dataset']}/{run.spec['split']}: the same predictions under every protocol"
     grid = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     for name in ("protocol", "mIoU_full ↑", "n", "mIoU_inv ↑", "n", "what"):
         grid.add_column(name, justify="right" if name not in ("protocol", "what") else "left", no_wrap=name != "what")
@@ -85,11 +85,10 @@ def _run(run: StoredRun) -> None:
             console.print(
                 f"{metric}: {values.max() - values.min():.2f} points between {values.idxmin()} and {values.idxmax()} "
                 "without a change of the predictions",
-                highlight=False,
                 soft_wrap=True,
             )
     if run.record["status"] != "complete":
-        console.print(f"[yellow]the run is {run.record['status']}: these are the numbers of what it has[/]")
+        console.print(f"the run is {run.record['status']}: these are the numbers of what it has", style="yellow")
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from amodal_bench import plan, run
 from amodal_bench.cli import options as o
+from amodal_bench.cli.console import plain
 from amodal_bench.cli.faults import tell_errors, tell_funnel
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.cli.show import show
@@ -150,7 +151,7 @@ def _run(job: Job, fresh: bool) -> bool:
     """Run one job; True if some instances failed."""
     title = f"{job.preset.name} on {job.spec.dataset}/{job.spec.split}"
     if job.checkpoint:
-        console.print(f"{title}: {describe_weights(job)}", highlight=False, soft_wrap=True)
+        console.print(f"{title}: {describe_weights(job)}", soft_wrap=True)
     tell_funnel(console, title, job.dataset.funnel)
     try:
         with interruptible(), reporter(console, title) as r:
@@ -159,15 +160,17 @@ def _run(job: Job, fresh: bool) -> bool:
         tell_errors(console, job.folder)
         raise
     except Interrupted as interrupt:
+        console.print()
         console.print(
-            f"\nstopped: {job.folder.finished()} instances are saved in {job.folder.path}; "
+            f"stopped: {job.folder.finished()} instances are saved in {job.folder.path}; "
             "the same command goes on from there",
             soft_wrap=True,
         )
         raise typer.Exit(interrupt.code) from None
     except OSError as error:
+        console.print()
         console.print(
-            f"\ncannot write to {job.folder.path} ({error.strerror}): {job.folder.finished()} instances are saved; "
+            f"cannot write to {job.folder.path} ({error.strerror}): {job.folder.finished()} instances are saved; "
             "make room and give the same command again",
             soft_wrap=True,
         )
@@ -194,7 +197,8 @@ def describe_weights(job: Job) -> str:
 def _describe(job: Job) -> None:
     done = job.folder.finished() if job.folder.exists else 0
     asked = min(job.request.limit or len(job.dataset), len(job.dataset))
-    console.print(f"[bold]{job.preset.name} on {job.spec.dataset}/{job.spec.split}[/]  (nothing is run or written)")
+    title = f"{job.preset.name} on {job.spec.dataset}/{job.spec.split}"
+    console.print(plain((title, "bold"), "  (nothing is run or written)"))
     for name, value in {
         "instances": f"{asked} of {len(job.dataset)} asked for, {done} on disk already",
         "funnel": job.dataset.funnel.as_dict(),
@@ -205,7 +209,7 @@ def _describe(job: Job) -> None:
         "device": f"{job.device}, batches of {job.batch_size}, {job.request.workers} worker(s)",
         "folder": job.folder.path,
     }.items():
-        console.print(f"  {name:<12}{value}", soft_wrap=True, highlight=False)
+        console.print(f"  {name:<12}{value}", soft_wrap=True)
 
 
 def _rank() -> str:

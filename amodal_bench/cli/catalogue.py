@@ -5,8 +5,10 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from amodal_bench.cli import options as o
+from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.locate import DataFlags, dataset_location, find_checkpoint, weights_root
@@ -14,6 +16,8 @@ from amodal_bench.plugin import MethodCard
 from amodal_bench.presets import FOLDER, Preset, find_preset, preset_names, read_preset
 from amodal_bench.protocol import DEFAULT, protocols
 from amodal_bench.registry import Registry
+
+_BROKEN = plain(("broken", "red"), ", see below")
 
 
 def list_(plugin: o.Plugins = None, data_root: o.DataRoot = None) -> None:
@@ -25,11 +29,11 @@ def list_(plugin: o.Plugins = None, data_root: o.DataRoot = None) -> None:
     console.print(_datasets(registry, data_root, broken))
     console.print(_protocols())
     for line in broken:
-        console.print(f"[red]broken[/]: {line}", soft_wrap=True, highlight=False)
+        console.print(plain(("broken", "red"), f": {line}"), soft_wrap=True)
 
 
 def _table(title: str) -> Table:
-    return Table(title=f"[bold]{title}[/]", title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def missing_modules(card: MethodCard) -> list[str]:
@@ -45,7 +49,7 @@ def _methods(registry: Registry, broken: list[str]) -> Table:
         try:
             preset = find_preset(name, registry)
         except Refused as error:
-            table.add_row(name, "", "", "[red]broken[/], see below")
+            table.add_row(name, "", "", _BROKEN)
             broken.append(str(error))
             continue
         card = preset.plugin.cls.card
@@ -54,23 +58,23 @@ def _methods(registry: Registry, broken: list[str]) -> Table:
     return table
 
 
-def _state(preset: Preset) -> str:
+def _state(preset: Preset) -> Text:
     card = preset.plugin.cls.card
     lacking = missing_modules(card)
     if lacking:
         extra = f": pip install 'amodal-bench[{card.extra}]'" if card.extra else ""
-        return f"[yellow]not installed[/]: {', '.join(lacking)}{extra}"
+        return plain(("not installed", "yellow"), f": {', '.join(lacking)}{extra}")
     try:
         preset.make().pretrained(weights_root(None))
         found = find_checkpoint(preset, "DATASET", None, weights_root(None))
     except WeightsNotFound as error:
         names = ", ".join(error.missing) or "weights"
-        return "[yellow]to be trained[/]" if card.trained else f"[yellow]missing[/]: {names}"
+        return plain(("to be trained", "yellow")) if card.trained else plain(("missing", "yellow"), f": {names}")
     except Refused:
-        return "[red]weights unusable[/]: bench says why"
+        return plain(("weights unusable", "red"), ": bench says why")
     if not card.trained:
-        return "[green]ready[/]"
-    return f"[green]ready[/]: {found.path.name if found else ''}"
+        return plain(("ready", "green"))
+    return plain(("ready", "green"), f": {found.path.name if found else ''}")
 
 
 def _datasets(registry: Registry, data_root: Path | None, broken: list[str]) -> Table:
@@ -81,16 +85,21 @@ def _datasets(registry: Registry, data_root: Path | None, broken: list[str]) -> 
         try:
             card = registry.dataset(name).cls.card
         except Refused as error:
-            table.add_row(name, "", "", "[red]broken[/], see below")
+            table.add_row(name, "", "", _BROKEN)
             broken.append(str(error))
             continue
         root = dataset_location(name, DataFlags(data_root=data_root)).root
-        state = "[green]ready[/] (made on first use)" if card.embedded else f"[yellow]not found[/]: {root}"
-        if not card.embedded and root.is_dir():
-            state = f"[green]folder found[/]: {root} (check it: amodal-bench doctor {name})"
-        splits = ", ".join(f"[bold]{s}[/]" if s == card.default_split else s for s in card.splits)
-        table.add_row(name, card.title, splits, state)
+        splits = plain(*((s, "bold" if s == card.default_split else "") for s in card.splits), sep=", ")
+        table.add_row(name, card.title, splits, _place(name, root, card.embedded))
     return table
+
+
+def _place(name: str, root: Path, embedded: bool) -> Text:
+    if embedded:
+        return plain(("ready", "green"), " (made on first use)")
+    if root.is_dir():
+        return plain(("folder found", "green"), f": {root} (check it: amodal-bench doctor {name})")
+    return plain(("not found", "yellow"), f": {root}")
 
 
 def _protocols() -> Table:
@@ -98,5 +107,5 @@ def _protocols() -> Table:
     table.add_column("id")
     table.add_column("what")
     for protocol in protocols().values():
-        table.add_row(f"[bold]{protocol.id}[/]" if protocol.id == DEFAULT else protocol.id, protocol.title)
+        table.add_row(plain((protocol.id, "bold" if protocol.id == DEFAULT else "")), protocol.title)
     return table

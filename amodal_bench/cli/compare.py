@@ -8,12 +8,11 @@ from typing import Annotated
 import pandas as pd
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import chosen_protocols, results_folder
+from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.compare import Comparison, compare, compare_all
 from amodal_bench.errors import Refused, UnknownName
@@ -49,7 +48,7 @@ def compare_(
             _show_all({_label(run, chosen): run.frame for run in chosen}, each, draws)
     for run in chosen:
         if run.record["status"] != "complete":
-            console.print(f"[yellow]{escape(run.name)} is {run.record['status']}: only what it has is compared[/]")
+            console.print(f"{run.name} is {run.record['status']}: only what it has is compared", style="yellow")
 
 
 def check_same_data(runs: Iterable[StoredRun]) -> None:
@@ -111,12 +110,13 @@ def _label(run: StoredRun, among: Iterable[StoredRun]) -> str:
 
 
 def _show_two(a: StoredRun, b: StoredRun, found: Comparison) -> None:
-    names = [escape(_label(run, (a, b))) for run in (a, b)]
-    console.print(f"\nA = [bold]{names[0]}[/], B = [bold]{names[1]}[/] on {a.spec['dataset']}/{a.spec['split']}, "
-                  f"protocol {found.protocol.id}, {found.n} instances of both", highlight=False)  # fmt: skip
+    names = [_label(run, (a, b)) for run in (a, b)]
+    where = f" on {a.spec['dataset']}/{a.spec['split']}, protocol {found.protocol.id}, {found.n} instances of both"
+    console.print()
+    console.print(plain("A = ", (names[0], "bold"), ", B = ", (names[1], "bold"), where))
     for name, count in zip(names, (found.only_a, found.only_b), strict=True):
         if count:
-            console.print(f"[yellow]{count} instances are in {name} only and are left out[/]")
+            console.print(f"{count} instances are in {name} only and are left out", style="yellow")
     console.print(_table("", [], found.metrics))
     console.print(_table("by occlusion rate", ["rates"], found.buckets))
     if not found.categories.empty:
@@ -126,15 +126,17 @@ def _show_two(a: StoredRun, b: StoredRun, found: Comparison) -> None:
 
 
 def _show_all(frames: dict[str, pd.DataFrame], protocol: Protocol, draws: int) -> None:
-    console.print(f"\nevery pair, protocol {protocol.id}", highlight=False)
+    console.print()
+    console.print(f"every pair, protocol {protocol.id}")
     console.print(_table("", ["first", "second"], compare_all(frames, protocol, draws)))
     _note()
 
 
 def _note() -> None:
     console.print(
-        "[dim]A - B in points of percent, paired by instance; 95 % intervals and p (sign flips) over groups: image, "
-        "or clip of a video. docs/statistics.md[/]",
+        "A - B in points of percent, paired by instance; 95 % intervals and p (sign flips) over groups: image, "
+        "or clip of a video. docs/statistics.md",
+        style="dim",
         soft_wrap=True,
     )
 
@@ -153,7 +155,7 @@ def _table(title: str, labels: list[str], frame: pd.DataFrame) -> Table:
                 "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
             )
         table.add_row(
-            *(Text(str(row[name])) for name in labels), row["metric"], _number(row["a"]), _number(row["b"]), gap,
+            *(str(row[name]) for name in labels), row["metric"], _number(row["a"]), _number(row["b"]), gap,
             *(_p(row[name]) for name in ("p", *holm)), *(str(row[name]) for name in ("wins", "ties", "losses", "n")),
         )  # fmt: skip
     return table
@@ -167,7 +169,7 @@ def _flips(frame: pd.DataFrame) -> Table:
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
     for row in frame.to_dict("records"):
         table.add_row(
-            Text(row["id"]), f"{row['rate']:.2f}", _number(row["a"]), _number(row["b"]), f"{row['difference']:+.2f}"
+            row["id"], f"{row['rate']:.2f}", _number(row["a"]), _number(row["b"]), f"{row['difference']:+.2f}"
         )
     return table
 

@@ -13,6 +13,7 @@ from amodal_bench.cache import cache_folder
 from amodal_bench.cli import options as o
 from amodal_bench.cli.catalogue import list_ as catalogue
 from amodal_bench.cli.catalogue import missing_modules
+from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused
 from amodal_bench.inspection import Finding, inspect_dataset, summary_of, write_faults
@@ -22,7 +23,7 @@ from amodal_bench.presets import parse_changes
 from amodal_bench.registry import Registry
 
 console = make_console()
-_MARK = {"ok": "[green]✓[/]", "note": "[yellow]○[/]", "fault": "[red]✗[/]"}
+_MARK = {"ok": ("✓", "green"), "note": ("○", "yellow"), "fault": ("✗", "red")}
 
 
 def doctor(
@@ -45,9 +46,14 @@ def doctor(
     flags = DataFlags(data_root=data_root, root=root, image_root=image_root)
     opened, location, _ = open_dataset(dataset, registry, split, options, flags)
     card = opened.card
-    console.print(f"[bold]{card.title}[/]  {dataset}/{opened.split}")
+    console.print(plain((card.title, "bold"), f"  {dataset}/{opened.split}"))
     if not card.embedded:
-        console.print(f"expected under {location.root}:\n{card.tree}", markup=False, soft_wrap=True)
+        console.print(
+            f"expected under {location.root}:",
+            *(f"  {line}" for line in card.tree.split("\n")),
+            sep="\n",
+            soft_wrap=True,
+        )
     findings = inspect_dataset(opened)
     _print(findings)
     faults = list(opened.faults())
@@ -92,4 +98,4 @@ def _environment(registry: Registry) -> None:
 
 def _print(findings: list[Finding]) -> None:
     for finding in findings:
-        console.print(f"{_MARK[finding.state]} {finding.text}", soft_wrap=True)
+        console.print(plain(_MARK[finding.state], f" {finding.text}"), soft_wrap=True)

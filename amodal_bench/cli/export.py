@@ -60,4 +60,4 @@ def _report(job: Export, funnel: Funnel) -> None:
 
 
 def _say(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)

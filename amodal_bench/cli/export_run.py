@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from amodal_bench.cache import write_atomic
@@ -49,13 +48,13 @@ def _write(folder: RunFolder, out: Path, format_: str, protocol: str) -> None:
     write_atomic(out.absolute(), text.encode())
     failed = int((rows["status"] != "ok").sum())
     left_out = f" ({failed} with errors {'left out' if format_ == 'coco' else 'without scores'})" if failed else ""
-    console.print(f"{len(rows) - failed} instances{left_out}: {out}", soft_wrap=True, highlight=False)
+    console.print(f"{len(rows) - failed} instances{left_out}: {out}", soft_wrap=True)
 
 
 def _averages(folder: RunFolder) -> None:
     rows = folder.instances()
     table = Table(
-        title=f"{escape(str(folder.path))}, one pseudo category",
+        title=f"{folder.path}, one pseudo category",
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,

@@ -1,8 +1,6 @@
 """What `bench` tells of its data before a run, and of its errors after it."""
 
-from rich.console import Console
-from rich.text import Text
-
+from amodal_bench.cli.console import PlainConsole
 from amodal_bench.funnel import Funnel
 from amodal_bench.kinds import by_kind
 from amodal_bench.store import RunFolder
@@ -10,7 +8,7 @@ from amodal_bench.store import RunFolder
 MOST_KINDS = 10
 
 
-def tell_funnel(console: Console, title: str, funnel: Funnel) -> None:
+def tell_funnel(console: PlainConsole, title: str, funnel: Funnel) -> None:
     """One line: what was left out or is odd, by reason; nothing where every annotation is an instance."""
     parts = [
         f"{sum(counts.values()):,} {verb} ({', '.join(f'{name} {n:,}' for name, n in counts.most_common() if n)})"
@@ -19,21 +17,19 @@ def tell_funnel(console: Console, title: str, funnel: Funnel) -> None:
     ]
     if parts:
         told = f"{title}: {funnel.read:,} annotations, {', '.join(parts)}; doctor has them all"
-        console.print(Text(told, style="dim"), soft_wrap=True)
+        console.print(told, style="dim", soft_wrap=True)
 
 
-def tell_errors(console: Console, folder: RunFolder) -> None:
+def tell_errors(console: PlainConsole, folder: RunFolder) -> None:
     """Every kind of error with its count, its text, where in the plugin it arose, the first id and the traceback."""
     rows = folder.instances()
     rows = rows[rows["status"] == "error"]
     kinds = by_kind(folder.path, zip(rows["id"], rows["error"], strict=True))
     for kind in kinds[:MOST_KINDS]:
         place = f" - {kind.place}" if kind.place else ""
-        console.print(Text(f"{kind.count} x {kind.text}{place}", style="red"), soft_wrap=True)
+        console.print(f"{kind.count} x {kind.text}{place}", style="red", soft_wrap=True)
         trace = f"; traceback in {kind.trace}" if kind.trace else ""
-        console.print(Text(f"    first at {kind.first}{trace}"), soft_wrap=True)
+        console.print(f"    first at {kind.first}{trace}", soft_wrap=True)
     if len(kinds) > MOST_KINDS:
         more = sum(kind.count for kind in kinds[MOST_KINDS:])
-        console.print(
-            Text(f"{len(kinds) - MOST_KINDS} more kinds, {more} instances: column error of instances.parquet")
-        )
+        console.print(f"{len(kinds) - MOST_KINDS} more kinds, {more} instances: column error of instances.parquet")

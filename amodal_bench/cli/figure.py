@@ -115,7 +115,7 @@ def _draw(pen: _Pen, results: Path, wanted: Wanted, out: Path | None, metric: st
     for name, block in blocks.items():
         place = out or results / "report" / "figures" / "-".join(_words(pen.kind, name, metric))
         for path in style.save(pen.draw(block), place, DPI if pen.kind is Kind.grid else 300):
-            console.print(str(path), soft_wrap=True, highlight=False)
+            console.print(str(path), soft_wrap=True)
 
 
 def _words(kind: Kind, data: str, metric: str | None) -> Iterator[str]:

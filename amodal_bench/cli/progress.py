@@ -11,18 +11,30 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
+from amodal_bench.cli.console import PlainConsole, plain
 from amodal_bench.predict import Reporter, Silent
 
 
-def make_console() -> Console:
+def make_console() -> PlainConsole:
     """Standard output; where that is no terminal (a log, a pipe), wide enough that tables keep their lines."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    console = PlainConsole()
+    return console if console.is_terminal else PlainConsole(width=160)
+
+
+class Field(ProgressColumn):
+    """A field of a task, as it is: rich's TextColumn would read it as markup."""
+
+    def __init__(self, name: str, style: str = "") -> None:
+        super().__init__()
+        self._name, self._style = name, style
+
+    def render(self, task: Task) -> Text:
+        """The field's text now."""
+        return plain((task.fields[self._name], self._style))
 
 
 class _Rate(ProgressColumn):
@@ -33,7 +45,7 @@ class _Rate(ProgressColumn):
 class _Bar:
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=None, failed="")
+        self._task = progress.add_task("", total=None, title=title, failed="")
 
     def announce(self, total: int, done: int) -> None:
         self._progress.reset(self._task, total=total, completed=done)
@@ -76,8 +88,8 @@ def reporter(console: Console, title: str, quiet: bool = False) -> Iterator[Repo
         yield Silent()
     elif console.is_terminal:
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
-            TextColumn("[red]{task.fields[failed]}"),
+            Field("title"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+            Field("failed", "red"),
         )  # fmt: skip
         with Progress(*columns, console=console, transient=True) as progress:
             yield _Bar(progress, title)

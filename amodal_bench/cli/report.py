@@ -45,8 +45,8 @@ def report(
         [find_protocol(name) for name in names],
         wishes,
         draws,
-        lambda text: console.print(text, style="dim", highlight=False),
+        lambda text: console.print(text, style="dim"),
     )
     for line in (*written.left_out, *written.notes):
-        console.print(f"note: {line}", style="yellow", markup=False, soft_wrap=True, highlight=False)
-    console.print(f"{written.runs} runs: {written.page}", soft_wrap=True, highlight=False)
+        console.print(f"note: {line}", style="yellow", soft_wrap=True)
+    console.print(f"{written.runs} runs: {written.page}", soft_wrap=True)

@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from amodal_bench.cli.console import PlainConsole, plain
 from amodal_bench.summary import Summary, over_seeds
 
 METRICS = ("mIoU_full", "mIoU_inv")
 
 
-def show(console: Console, summaries: Sequence[Summary]) -> None:
+def show(console: PlainConsole, summaries: Sequence[Summary]) -> None:
     """The comparison, the buckets and where the runs lie.
 
     One block holds what may be compared: the same instances (split, options, fingerprint) and protocol.
@@ -30,13 +30,13 @@ def show(console: Console, summaries: Sequence[Summary]) -> None:
         console.print(_buckets(block))
         _notes(console, block)
     for summary in {s.folder.path: s for s in summaries}.values():
-        console.print(f"[dim]{summary.name}:[/] {summary.folder.path}", soft_wrap=True)
+        console.print(plain((f"{summary.name}:", "dim"), f" {summary.folder.path}"), soft_wrap=True)
 
 
 def _comparison(title: str, block: Sequence[Summary]) -> Table:
     protocol = block[0].protocol
     subsets = [f"mIoU_full {interval}" for interval in protocol.subsets]
-    table = _table(f"[bold]{title}[/]  protocol {protocol.id}: {protocol.title}", "method")
+    table = _table(plain((title, "bold"), f"  protocol {protocol.id}: {protocol.title}"), "method")
     for name in (
         *(f"{metric} ↑" for metric in (*METRICS, *subsets)),
         "n",
@@ -50,12 +50,12 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
     for summary in block:
         name = f"{summary.name} (seed {summary.seed})" if several else summary.name
         table.add_row(
-            Text(name + (" partial" if summary.partial else "")),
+            name + (" partial" if summary.partial else ""),
             *(_cell(summary, metric, bold=summary is best[metric]) for metric in METRICS),
             *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),
-            Text(str(summary.n_error), style="red" if summary.n_error else ""),
+            plain((str(summary.n_error), "red" if summary.n_error else "")),
             f"{summary.seconds:.2g}",
         )
     if several:
@@ -63,7 +63,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
     return table
 
 
-def _table(title: str, first: str) -> Table:
+def _table(title: str | Text, first: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, no_wrap=True)
     return table
@@ -87,11 +87,9 @@ def _best(block: Sequence[Summary], metric: str) -> Summary | None:
 def _cell(summary: Summary, metric: str, subset: str = "all", rates: str = "", *, bold: bool = False) -> Text:
     row = summary.value(metric, subset, rates)
     if row is None or math.isnan(row["value"]):
-        return Text("-")
-    text = Text(f"{row['value']:.2f}", style="bold" if bold else "")
-    if not math.isnan(row["low"]):
-        text.append(f" [{row['low']:.2f}, {row['high']:.2f}]", style="dim")
-    return text
+        return plain("-")
+    interval = "" if math.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return plain((f"{row['value']:.2f}", "bold" if bold else ""), (interval, "dim"))
 
 
 def _buckets(block: Sequence[Summary]) -> Table:
@@ -100,29 +98,37 @@ def _buckets(block: Sequence[Summary]) -> Table:
     metrics = [metric for metric in METRICS if block[0].value(metric) is not None]
     for summary in block:
         for metric in metrics:
-            table.add_column(f"{summary.name}\n{metric} ↑", justify="right")
+            table.add_column(plain(summary.name, f"{metric} ↑", sep="\n"), justify="right")
     for interval in block[0].protocol.buckets:
         first = block[0].value(metrics[0], "bucket", str(interval))
         cells = [_cell(s, metric, "bucket", str(interval)) for s in block for metric in metrics]
         table.add_row(
             str(interval),
             str(0 if first is None else first["n"]),
-            *(Text(c.plain.split(" ")[0]) for c in cells),
+            *(cell.plain.split(" ")[0] for cell in cells),
         )
     return table
 
 
-def _notes(console: Console, block: Sequence[Summary]) -> None:
-    console.print("[dim]percent; in brackets 95 % intervals, bootstrap over groups (image, or clip of a video)[/]")
+def _notes(console: PlainConsole, block: Sequence[Summary]) -> None:
+    console.print(
+        "percent; in brackets 95 % intervals, bootstrap over groups (image, or clip of a video)",
+        style="dim",
+    )
     if any(summary.partial for summary in block):
         shares = ", ".join(f"{s.name} {s.n + s.n_error} of {s.planned}" for s in block if s.partial)
-        console.print(f"[yellow]partial: a hash-ordered subset of the split ({shares}); not a result, not ranked[/]")
+        console.print(
+            f"partial: a hash-ordered subset of the split ({shares}); not a result, not ranked",
+            style="yellow",
+        )
     if any(summary.n_error for summary in block):
         console.print(
-            "[red]instances with errors are left out and the run is not ranked; the same command tries again[/]"
+            "instances with errors are left out and the run is not ranked; the same command tries again",
+            style="red",
         )
     tiny = max(summary.tiny for summary in block)
     if tiny >= 0.01:
         console.print(
-            f"[dim]{100 * tiny:.0f} % of the occluded instances hide less than 1 % (--protocol with min_hidden)[/]"
+            f"{100 * tiny:.0f} % of the occluded instances hide less than 1 % (--protocol with min_hidden)",
+            style="dim",
         )

@@ -42,10 +42,10 @@ def tables(
         measured = sum(record["measured"] is not None for record in sheet.records)
         console.print(
             f"{spec.name}: {measured} of {len(sheet.records)} cells measured: {target / spec.name}.{{csv,md,tex}}",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
+            soft_wrap=True,
+        )
         for note in dict.fromkeys(table.notes):
-            console.print(f"  {note}", style="yellow", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"  {note}", style="yellow", soft_wrap=True)
 
 
 def table(
@@ -91,7 +91,7 @@ def table(
         typer.echo(text, nl=False)
     else:
         _write(out, text)
-        console.print(str(out), soft_wrap=True, highlight=False, markup=False)
+        console.print(str(out), soft_wrap=True)
 
 
 def write_sheet(sheet: Sheet, folder: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from amodal_bench import train as training
 from amodal_bench.cli import options as o
-from amodal_bench.cli.progress import make_console
+from amodal_bench.cli.console import PlainConsole, plain
+from amodal_bench.cli.progress import Field, make_console
 from amodal_bench.errors import Refused, TrainingStopped
 from amodal_bench.interrupts import Interrupted, interruptible
 from amodal_bench.plugin import Monitor
@@ -82,19 +82,23 @@ def _run(job: training.TrainJob, fresh: bool) -> None:
     if job.complete and not fresh:
         if first:
             training.check_same(job)
-            console.print(f"trained already: {job.out / training.MODEL} (--fresh starts over)", highlight=False)
+            console.print(f"trained already: {job.out / training.MODEL} (--fresh starts over)", soft_wrap=True)
         return
     try:
         with interruptible(), monitor(f"{job.preset.name} on {job.request.dataset}/{job.train.split}", first) as watch:
             training.train(job, watch, fresh)
     except Interrupted as interrupt:
-        console.print(f"\nstopped: whole epochs are kept in {job.out}; the same command goes on from there")
+        console.print()
+        console.print(
+            f"stopped: whole epochs are kept in {job.out}; the same command goes on from there", soft_wrap=True
+        )
         raise typer.Exit(interrupt.code) from None
     except TrainingStopped as error:
-        console.print(f"\n{error}", markup=False, highlight=False, soft_wrap=True)
+        console.print()
+        console.print(str(error), soft_wrap=True)
         raise typer.Exit(1) from None
     if first:
-        console.print(f"trained: {job.out / training.MODEL}", highlight=False, soft_wrap=True)
+        console.print(f"trained: {job.out / training.MODEL}", soft_wrap=True)
 
 
 def _describe(job: training.TrainJob) -> None:
@@ -106,9 +110,9 @@ def _describe(job: training.TrainJob) -> None:
         "device": job.device,
         "out": f"{job.out} (config {job.metadata['config']})",
     }
-    console.print(f"[bold]{job.preset.name}[/]  (nothing is run or written)")
+    console.print(plain((job.preset.name, "bold"), "  (nothing is run or written)"))
     for name, value in facts.items():
-        console.print(f"  {name:<12}{value}", soft_wrap=True, highlight=False)
+        console.print(f"  {name:<12}{value}", soft_wrap=True)
 
 
 class _Quiet:
@@ -120,7 +124,7 @@ class _Quiet:
 
 
 class _Lines:
-    def __init__(self, out: Console, title: str) -> None:
+    def __init__(self, out: PlainConsole, title: str) -> None:
         self._out, self._title, self._said = out, title, 0.0
 
     def step(self, done: int, total: int, text: str) -> None:
@@ -131,13 +135,13 @@ class _Lines:
 
     def note(self, text: str) -> None:
         """A line."""
-        self._out.print(f"{self._title}: {text}", highlight=False, soft_wrap=True)
+        self._out.print(f"{self._title}: {text}", soft_wrap=True)
 
 
 class _Bar:
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=None, text="")
+        self._task = progress.add_task("", total=None, title=title, text="")
 
     def step(self, done: int, total: int, text: str) -> None:
         """Move the bar."""
@@ -145,7 +149,7 @@ class _Bar:
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(text)
 
 
 @contextmanager
@@ -154,9 +158,7 @@ def monitor(title: str, first: bool) -> Iterator[Monitor]:
     if not first:
         yield _Quiet()
     elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
-        )  # fmt: skip
+        columns = (Field("title"), BarColumn(), MofNCompleteColumn(), Field("text"))
         with Progress(*columns, console=console) as progress:
             yield _Bar(progress, title)
     else:

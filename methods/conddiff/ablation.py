@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from amodal_bench import run, scoring, train
+from amodal_bench import run, scoring, streams, train
 from amodal_bench.job import Request, prepare
 from amodal_bench.protocol import DEFAULT, find_protocol
 
@@ -111,5 +111,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    streams.guard()
     main(sys.argv[1:])
