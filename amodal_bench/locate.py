@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from amodal_bench.cache import cache_folder, file_digest, manifest_digest, tree_digest
+from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.plugin import Location, Settings
 from amodal_bench.presets import Preset
@@ -39,8 +39,8 @@ def read_paths(path: Path = CONFIG) -> Paths:
     if not path.is_file():
         return Paths()
     try:
-        return Paths.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (ValidationError, yaml.YAMLError) as error:
+        return Paths.model_validate(read_yaml(path, "a list of paths") or {})
+    except ValidationError as error:
         raise Refused(f"{path}: {error}") from None
 
 

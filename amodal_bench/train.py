@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from amodal_bench import provenance
 from amodal_bench.cache import write_atomic
+from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused
 from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags, weights_root
@@ -82,8 +82,8 @@ def read_train_file(name: str) -> TrainFile:
     if not path.is_file():
         return TrainFile()
     try:
-        return TrainFile.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (ValidationError, yaml.YAMLError) as error:
+        return TrainFile.model_validate(read_yaml(path, "a training file") or {})
+    except ValidationError as error:
         raise Refused(f"{path}: not a training file: {error}") from None
 
 
