@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from amodal_bench.cache import cache_folder, file_digest, manifest_digest, tree_digest
 from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused, WeightsNotFound
+from amodal_bench.names import plain_name
 from amodal_bench.plugin import Location, Settings
 from amodal_bench.presets import Preset
 
@@ -105,7 +106,7 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
         if not flag.is_file():
             raise WeightsNotFound(f"--checkpoint {flag}: no such file")
         return _read(flag)
-    trainset = preset.trained_on or dataset
+    trainset = plain_name(preset.trained_on or dataset, "dataset")
     own = weights / preset.weights / trainset / "model.safetensors"
     shipped = Path(__file__).parent / "methods" / preset.plugin.name / "weights" / f"{preset.weights}.safetensors"
     for path in (own, shipped):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from amodal_bench.documents import MOST_DEPTH, BadDocument, parse_yaml, read_yaml
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.names import PlainName
 from amodal_bench.plugin import AnyMethod, Settings
 from amodal_bench.registry import Plugin, Registry
 from amodal_bench.spec import resolved
@@ -29,8 +30,8 @@ class PresetFile(Settings):
     title: str = ""
     params: dict[str, Any] = {}
     voting: Voting = Voting()
-    trained_on: str | None = None
-    weights_of: str | None = None
+    trained_on: PlainName | None = None
+    weights_of: PlainName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,11 @@ def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None
 
     `voting.samples` and `voting.vote` among the changes are for every method (`Voting`).
     """
-    path = FOLDER / f"{name}.yaml"
     methods = registry.names("methods")
     if name in methods:
         file = PresetFile(method=name)
-    elif path.is_file():
-        file = read_preset(path)
+    elif name in preset_names():
+        file = read_preset(FOLDER / f"{name}.yaml")
     else:
         raise UnknownName("method or preset", name, {*methods, *preset_names()})
     plugin = registry.method(file.method)

@@ -139,7 +139,7 @@ class Shift(Settings):
 class TableSpec(Settings):
     """One table of a paper; `references` name the runs (floors and ceilings) that are shown below, unranked."""
 
-    name: str = Field(pattern=r"[a-z0-9-]+")
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
     paper: str
     table: str
     title: str
