@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -53,3 +54,13 @@ def file_name(text: str) -> str:
         return name
     kept = name.encode()[: LONGEST - 9].decode(errors="ignore")
     return f"{kept}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def own_folder(outer: Path, inner: str) -> Path:
+    """The folder OUTER/INNER to write into; raises `Refused` where a link, perhaps a stranger's, leads out of OUTER."""
+    path = outer / inner
+    if not path.resolve().is_relative_to(outer.resolve()):
+        raise Refused(
+            f"{path} leads to {path.resolve()}, out of {outer}: remove the link, or name the place with --out"
+        )
+    return path
