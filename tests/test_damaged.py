@@ -1,15 +1,12 @@
 """A results folder with a run damaged in each way: every command shows the others and says what it left out."""
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from amodal_bench.cli import main
+from tests.conftest import CommandLine
 from tests.damages import UNREADABLE, WITHOUT_PICTURES, WITHOUT_TIMES, damaged, healthy
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 SQUARES = Path(__file__).parent / "plugins" / "squares.py"
 HEALTHY = ("visible", "convex_hull", "dilate")
 READERS: dict[str, tuple[str, ...]] = {
@@ -33,6 +30,12 @@ def spelled(arguments: tuple[str, ...], results: Path, out: Path) -> list[str]:
     return [places.get(text, text.replace("OUT", str(out))) for text in arguments]
 
 
+def told_by(command_line: CommandLine, arguments: list[str]) -> tuple[int, str]:
+    """Exit code and all that a command said."""
+    done = command_line(*arguments)
+    return done.returncode, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three whole runs, and one more for each way to damage it."""
@@ -46,10 +49,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", READERS)
 def test_every_command_shows_the_healthy_runs_and_a_line_for_each_other(
-    command: str, results: Path, tmp_path: Path, cli: Cli
+    command: str, results: Path, tmp_path: Path, command_line: CommandLine
 ) -> None:
     out = tmp_path / "out"
-    done = cli(*spelled(READERS[command], results, out))
+    done = command_line(*spelled(READERS[command], results, out))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     lines = (done.stdout + done.stderr).splitlines()
@@ -73,20 +76,6 @@ def test_every_command_shows_the_healthy_runs_and_a_line_for_each_other(
         assert any("/pictures-cut/" in line and line.startswith("note: ") for line in lines)
 
 
-def run_main(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> tuple[int, str]:
-    """The command's exit code and all that it said, by its entry point."""
-    monkeypatch.setattr("sys.argv", ["amodal-bench", *arguments])
-    code = 0
-    try:
-        main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    out, err = capfd.readouterr()
-    return code, out + err
-
-
 NAMING: dict[str, tuple[str, ...]] = {
     "score": ("score", "RUN"),
     "compare": ("compare", "RUN", "OTHER"),
@@ -100,9 +89,7 @@ NAMING: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("label", UNREADABLE)
-def test_a_command_that_names_the_damaged_run_is_refused(
-    label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_command_that_names_the_damaged_run_is_refused(label: str, tmp_path: Path, command_line: CommandLine) -> None:
     damage, told = UNREADABLE[label]
     results = healthy(tmp_path / "results")
     run = damaged(results, label, damage)
@@ -110,7 +97,7 @@ def test_a_command_that_names_the_damaged_run_is_refused(
     places = {"RUN": str(run), "OTHER": str(other)}
     for command, arguments in NAMING.items():
         spelled = [places.get(text, text.replace("OUT", str(tmp_path / "out"))) for text in arguments]
-        code, said = run_main(spelled, monkeypatch, capfd)
+        code, said = told_by(command_line, spelled)
         assert (command, code) == (command, 2), said
         assert told in said or label == "record-folder", (command, said)
         assert str(run) in said
@@ -120,12 +107,12 @@ def test_a_command_that_names_the_damaged_run_is_refused(
 
 @pytest.mark.parametrize("command", [name for name in READERS if name != "compare"])
 def test_where_nothing_is_left_the_command_is_refused_with_the_reasons(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    command: str, tmp_path: Path, command_line: CommandLine
 ) -> None:
     results = tmp_path / "results"
     for label in ("record-list", "table-foreign"):
         damaged(results, label, UNREADABLE[label][0])
-    code, said = run_main(spelled(READERS[command], results, tmp_path / "out"), monkeypatch, capfd)
+    code, said = told_by(command_line, spelled(READERS[command], results, tmp_path / "out"))
     assert code == 2, said
     for label in ("record-list", "table-foreign"):
         assert UNREADABLE[label][1] in said
@@ -134,24 +121,20 @@ def test_where_nothing_is_left_the_command_is_refused_with_the_reasons(
 
 
 @pytest.mark.parametrize("label", WITHOUT_TIMES)
-def test_lost_times_leave_a_dash(
-    label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_lost_times_leave_a_dash(label: str, tmp_path: Path, command_line: CommandLine) -> None:
     run = damaged(tmp_path / "results", label, WITHOUT_TIMES[label])
-    code, said = run_main(["score", str(run)], monkeypatch, capfd)
+    code, said = told_by(command_line, ["score", str(run)])
     assert code == 0, said
     assert next(line for line in said.splitlines() if line.strip().startswith(label)).split()[-1] == "-"
 
 
 @pytest.mark.parametrize("label", WITHOUT_PICTURES)
-def test_lost_predictions_are_told_by_who_needs_them(
-    label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_lost_predictions_are_told_by_who_needs_them(label: str, tmp_path: Path, command_line: CommandLine) -> None:
     run = damaged(tmp_path / "results", label, WITHOUT_PICTURES[label])
     for arguments in (
         ["export-run", str(run), "--out", str(tmp_path / "run.json")],
         ["figure", "grid", "--run", str(run), "--plugin", str(SQUARES), "--out", str(tmp_path / "f.png")],
     ):
-        code, said = run_main(arguments, monkeypatch, capfd)
+        code, said = told_by(command_line, arguments)
         assert (code, "predictions.parquet" in said) == (2, True), said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "results"]
