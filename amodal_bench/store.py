@@ -43,6 +43,7 @@ from amodal_bench.rows import (
 from amodal_bench.spec import RunSpec
 
 RESERVED = ("tables", "report")  # names in results/ that are no dataset
+_MARKS = ("run.json", "instances.parquet")  # files that make a folder a run's
 
 
 class RunFolder:
@@ -276,10 +277,10 @@ def open_folder(path: Path) -> RunFolder:
 
 
 def find_runs(results: Path) -> Iterator[RunFolder]:
-    """Every run under a results folder, in the order of its path."""
-    for path in sorted(results.glob("*/*/*/*/run.json")):
+    """Every run under a results folder, in the order of its path; one that has lost its record too, to be told."""
+    for path in sorted({path.parent for name in _MARKS for path in results.glob(f"*/*/*/*/{name}")}):
         if path.relative_to(results).parts[0] not in RESERVED:
-            yield RunFolder(path.parent)
+            yield RunFolder(path)
 
 
 def check_writable(results: Path) -> None:

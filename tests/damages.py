@@ -91,6 +91,7 @@ UNREADABLE: Mapping[str, tuple[Damage, str]] = {
     "record-cut": (bytes_of("run.json", b'{"schema_version": 1, "spe'), "run.json is not JSON"),
     "record-deep": (bytes_of("run.json", b"[" * 100_000), "run.json is nested more than 50 deep"),
     "record-folder": (directory, "run.json cannot be read"),
+    "record-lost": (lambda run: (run / "run.json").unlink(), "holds no run (no run.json)"),
     "record-newer": (record(lambda r: r.update(schema_version=99)), "has schema version 99; this amodal_bench reads"),
     "record-no-spec": (record(lambda r: r.pop("spec")), "it has no spec"),
     "record-no-preset": (record(lambda r: r.pop("preset")), "it has no preset"),
