@@ -11,6 +11,7 @@ from amodal_bench.locate import DataFlags, find_checkpoint, weights_root
 from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
 from amodal_bench.presets import find_preset
 from amodal_bench.protocol import DEFAULT, find_protocol
+from amodal_bench.reading import finished_rows
 from amodal_bench.registry import Registry
 
 
@@ -31,7 +32,7 @@ class Run:
 
     def frame(self, protocol: str = DEFAULT) -> pd.DataFrame:
         """One row an instance without errors: ids, counts, `rate`, `occluded`, `iou_full`, `iou_inv` (fractions)."""
-        rows = self.folder.instances()
+        rows = finished_rows(self.folder, self.folder.record())
         good = rows[rows["status"] == "ok"].reset_index(drop=True)
         return scoring.by_instance(good, find_protocol(protocol))
 

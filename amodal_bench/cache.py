@@ -3,10 +3,16 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from amodal_bench.documents import BadDocument, parse_json
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @contextmanager
@@ -45,15 +51,26 @@ def file_digest(path: Path, cache: Path | None = None) -> str:
     stat = real.stat()
     stamp = [str(real), stat.st_size, stat.st_mtime_ns]
     note = (cache or cache_folder()) / "digests" / hashlib.sha256(str(real).encode()).hexdigest()[:32]
-    if note.is_file():
-        known = json.loads(note.read_text())
-        if known["stamp"] == stamp:
-            return str(known["sha256"])
+    known = _noted(note, stamp)
+    if known:
+        return known
     with real.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     note.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}).encode())
     return digest
+
+
+def _noted(note: Path, stamp: list[Any]) -> str | None:
+    """The digest that a note holds for this stamp; None where there is none, or where the note is damaged."""
+    try:
+        found = parse_json(note.read_bytes())
+    except (OSError, BadDocument):
+        return None
+    if not isinstance(found, dict) or found.get("stamp") != stamp:
+        return None
+    sha256 = found.get("sha256")
+    return sha256 if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else None
 
 
 def manifest_digest(entries: Iterable[tuple[str, str]]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -16,7 +16,9 @@ from pandas.api.types import is_numeric_dtype
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from amodal_bench import rle
 from amodal_bench.csv_text import cell
+from amodal_bench.errors import BadRecord, RunDamaged
 from amodal_bench.protocol import DEFAULT, Interval, Protocol, find_protocol
 from amodal_bench.rle import Code
 from amodal_bench.scoring import by_instance
@@ -41,11 +43,23 @@ def coco_results(rows: pd.DataFrame, predictions: pa.Table) -> list[dict[str, An
             "image_id": _number(row["image_id"]),
             "ann_id": _number(row["ann_id"]),
             "category_id": CATEGORY,
-            "segmentation": {"size": list(codes[row["id"]]["size"]), "counts": codes[row["id"]]["counts"].decode()},
+            "segmentation": _segmentation(codes, row),
             "score": CONSTANT_SCORE if pd.isna(row["score"]) else float(row["score"]),
         }
         for row in good.to_dict("records")
     ]
+
+
+def _segmentation(codes: Mapping[str, Code], row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """The mask of a row as JSON has it; raises `RunDamaged` where it is missing or is none of the image's size."""
+    id = row["id"]
+    if id not in codes:
+        raise RunDamaged(f"predictions.parquet has no mask for {id}: copy the run again, or start over with --fresh")
+    try:
+        code = rle.from_annotation(codes[id], int(row["height"]), int(row["width"]), f"predictions.parquet: {id}")
+    except BadRecord as error:
+        raise RunDamaged(f"{error}: copy the run again, or start over with --fresh") from None
+    return {"size": list(code["size"]), "counts": code["counts"].decode()}
 
 
 def write_json(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ class BadDocument(ValueError):
 def parse_json(data: bytes) -> Any:
     """The value of a small JSON text; raises `BadDocument`."""
     try:
-        value = json.loads(_text(data, MOST_JSON))
+        value = json.loads(_text(_bounded(data, MOST_JSON)))
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -32,9 +32,8 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
-def parse_yaml(data: bytes) -> Any:
+def parse_yaml(text: str) -> Any:
     """The value of a small YAML text; raises `BadDocument`. No aliases: nine lines of them can stand for gigabytes."""
-    text = _text(data, MOST_YAML)
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -50,12 +49,12 @@ def parse_yaml(data: bytes) -> Any:
         raise error if isinstance(error, BadDocument) else BadDocument(f"is not YAML: {error}") from None
 
 
-def read_yaml(path: Path) -> Any:
-    """The value of a small YAML file; raises `Refused` naming it."""
+def read_yaml(path: Path, what: str) -> Any:
+    """The value of a small YAML file; raises `Refused` naming it and `what` it should be (`a preset`)."""
     try:
-        return parse_yaml(read_small(path, MOST_YAML))
+        return parse_yaml(_text(read_small(path, MOST_YAML)))
     except BadDocument as error:
-        raise Refused(f"{path} {error}") from None
+        raise Refused(f"{path}: not {what}: it {error}") from None
 
 
 def read_small(path: Path, most: int = MOST_JSON) -> bytes:
@@ -70,9 +69,9 @@ def _bounded(data: bytes, most: int) -> bytes:
     return data
 
 
-def _text(data: bytes, most: int) -> str:
+def _text(data: bytes) -> str:
     try:
-        return _bounded(data, most).decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         raise BadDocument(f"is not UTF-8 (byte {error.start})") from None
 

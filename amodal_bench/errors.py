@@ -46,5 +46,9 @@ class Incomplete(RuntimeError):
     """A run ended before all that was asked for had a row; what is finished is kept. The command line exits with 1."""
 
 
+class RunUnfinished(Refused):
+    """A run has no table of its instances yet: it is at work, or was stopped before the first one was written."""
+
+
 class TrainingStopped(RuntimeError):
     """A training cannot go on; its last good checkpoint is kept."""

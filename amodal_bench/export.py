@@ -24,6 +24,7 @@ from amodal_bench.types import AmodalSample, Image, parse_id
 log = logging.getLogger(__name__)
 
 TABLE = "export.csv"
+_DIGITS = 9  # of a frame's number, which becomes a file's name
 UNREADABLE = "cannot be read"
 FOLDER = PACKAGE / "datasets" / "_writers"
 
@@ -211,4 +212,5 @@ def _scenes(job: Export, funnel: Funnel) -> Iterator[tuple[Scene | None, int]]:
 def clip_and_frame(image_id: str, group: str) -> tuple[str, int]:
     """`CLIP:FRAME` of an image that belongs to a video, else the image and 0."""
     clip, colon, frame = image_id.rpartition(":")
-    return (clip, int(frame)) if colon and clip == group and frame.isdecimal() else (image_id, 0)
+    numbered = colon and clip == group and frame.isdecimal() and len(frame) <= _DIGITS
+    return (clip, int(frame)) if numbered else (image_id, 0)

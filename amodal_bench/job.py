@@ -16,6 +16,7 @@ from amodal_bench.locate import (
     find_pretrained,
     weights_root,
 )
+from amodal_bench.names import plain_name
 from amodal_bench.plugin import AnyDataset, Location, Runtime, Settings
 from amodal_bench.presets import Preset, build, find_preset
 from amodal_bench.registry import Registry
@@ -86,7 +87,9 @@ def open_dataset(
     plugin = registry.dataset(name)
     location = dataset_location(name, flags)
     settings = build(plugin.cls.Options, options, f"dataset {name!r} (--set dataset.KEY=VALUE)")
-    return plugin.cls(location, split or plugin.cls.card.default_split, settings), location, plugin.source
+    dataset = plugin.cls(location, split or plugin.cls.card.default_split, settings)
+    plain_name(dataset.split, f"split of {name}")
+    return dataset, location, plugin.source
 
 
 def prepare(request: Request) -> Job:

@@ -1,19 +1,18 @@
 """Where datasets and weights lie: flag, environment, ./amodal-bench.yaml, default, in that order."""
 
-import json
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from amodal_bench.cache import cache_folder, file_digest, manifest_digest, tree_digest
+from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused, WeightsNotFound
+from amodal_bench.names import plain_name
 from amodal_bench.plugin import Location, Settings
 from amodal_bench.presets import Preset
+from amodal_bench.weights_header import read_metadata
 
 CONFIG = Path("amodal-bench.yaml")
 
@@ -39,8 +38,8 @@ def read_paths(path: Path = CONFIG) -> Paths:
     if not path.is_file():
         return Paths()
     try:
-        return Paths.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (ValidationError, yaml.YAMLError) as error:
+        return Paths.model_validate(read_yaml(path, "a list of paths") or {})
+    except ValidationError as error:
         raise Refused(f"{path}: {error}") from None
 
 
@@ -105,7 +104,7 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
         if not flag.is_file():
             raise WeightsNotFound(f"--checkpoint {flag}: no such file")
         return _read(flag)
-    trainset = preset.trained_on or dataset
+    trainset = plain_name(preset.trained_on or dataset, "dataset")
     own = weights / preset.weights / trainset / "model.safetensors"
     shipped = Path(__file__).parent / "methods" / preset.plugin.name / "weights" / f"{preset.weights}.safetensors"
     for path in (own, shipped):
@@ -136,25 +135,6 @@ def find_pretrained(preset: Preset, weights: Path) -> Pretrained:
     """Ask the method for its pretrained models and digest them; raises `WeightsNotFound` where one is missing."""
     paths = dict(preset.make().pretrained(weights))
     return Pretrained(paths, {part: (file_digest if p.is_file() else tree_digest)(p) for part, p in paths.items()})
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata in a safetensors header, read without torch; raises `Refused` for another kind of file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > size - 8:
-            raise Refused(f"{path}: not a whole safetensors file ({size} bytes; its header would end past that)")
-        header = file.read(length)
-    try:
-        tensors: dict[str, Any] = json.loads(header)
-    except ValueError:
-        raise Refused(f"{path}: not a safetensors file (its header is not JSON)") from None
-    end = max((t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"), default=0)
-    if 8 + length + end > size:
-        raise Refused(f"{path}: cut off: {size} bytes, its header promises {8 + length + end}")
-    return dict(tensors.get("__metadata__", {}))
 
 
 def _read(path: Path) -> Checkpoint:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from amodal_bench.documents import MOST_DEPTH, BadDocument, parse_yaml, read_yaml
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.names import PlainName
 from amodal_bench.plugin import AnyMethod, Settings
 from amodal_bench.registry import Plugin, Registry
 from amodal_bench.spec import resolved
@@ -29,8 +30,8 @@ class PresetFile(Settings):
     title: str = ""
     params: dict[str, Any] = {}
     voting: Voting = Voting()
-    trained_on: str | None = None
-    weights_of: str | None = None
+    trained_on: PlainName | None = None
+    weights_of: PlainName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +68,15 @@ def preset_names() -> list[str]:
 
 def embedded_methods() -> list[str]:
     """What is compared when no method is named: configs/embedded.yaml."""
-    methods: list[str] = yaml.safe_load((FOLDER.parent / "embedded.yaml").read_text())["methods"]
+    methods: list[str] = read_yaml(FOLDER.parent / "embedded.yaml", "a list of methods")["methods"]
     return methods
 
 
 def read_preset(path: Path) -> PresetFile:
     """Read one file; raises `Refused` naming it."""
     try:
-        return PresetFile.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        return PresetFile.model_validate(read_yaml(path, "a preset"))
+    except ValidationError as error:
         raise Refused(f"{path}: not a preset: {error}") from None
 
 
@@ -84,12 +85,11 @@ def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None
 
     `voting.samples` and `voting.vote` among the changes are for every method (`Voting`).
     """
-    path = FOLDER / f"{name}.yaml"
     methods = registry.names("methods")
     if name in methods:
         file = PresetFile(method=name)
-    elif path.is_file():
-        file = read_preset(path)
+    elif name in preset_names():
+        file = read_preset(FOLDER / f"{name}.yaml")
     else:
         raise UnknownName("method or preset", name, {*methods, *preset_names()})
     plugin = registry.method(file.method)
@@ -114,14 +114,21 @@ def parse_changes(items: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]
         target = params
         if key.startswith("dataset."):
             target, key = options, key.removeprefix("dataset.")
-        *outer, last = key.split(".")
+        *outer, last = key.split(".", MOST_DEPTH)
         for name in outer:
             target = target.setdefault(name, {})
-        try:
-            target[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise Refused(f"--set {item}: not a YAML value: {error}") from None
+            if not isinstance(target, dict):
+                raise Refused(f"--set {item}: {name} was given a value of its own before")
+        target[last] = _value(item, text)
     return params, options
+
+
+def _value(item: str, text: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except BadDocument as error:
+        shown = item if len(item) <= 80 else f"{item[:77]}..."
+        raise Refused(f"--set {shown}: the value {error}") from None
 
 
 def build(model: type[Settings], values: Mapping[str, Any], owner: str) -> Settings:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
+from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.plugin import Settings
 
@@ -118,8 +118,8 @@ def protocols() -> dict[str, Protocol]:
 def read_protocol(path: Path) -> Protocol:
     """Read one file; raises `Refused` naming the file and the field."""
     try:
-        return Protocol.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Protocol.model_validate(read_yaml(path, "a protocol"))
+    except ValidationError as error:
         raise Refused(f"{path}: not a protocol: {error}") from None
 
 

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Generic, Literal, TypeVar
 
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.names import plain_name
 from amodal_bench.plugin import AnyDataset, AnyMethod, Dataset, Method
 
 Kind = Literal["methods", "datasets"]
@@ -67,6 +68,7 @@ class Registry:
         times = Counter(self._all_names(kind))[name]
         if not times:
             raise UnknownName(kind[:-1], name, self.names(kind))
+        plain_name(name, kind[:-1])
         if times > 1:
             raise Refused(f"{times} {kind} are called {name!r} (built in, entry points, --plugin): rename all but one")
         if name in _built_in(kind):

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from amodal_bench import places, provenance
 from amodal_bench import plan as planning
-from amodal_bench import provenance
 from amodal_bench.errors import Incomplete, Refused
 from amodal_bench.job import Job
 from amodal_bench.journal import Journal
+from amodal_bench.locate import DataFlags
 from amodal_bench.lock import FolderLock
 from amodal_bench.plugin import AnyMethod
 from amodal_bench.predict import Item, Reporter, Silent, Tally, TooManyErrors, predict
@@ -34,6 +35,7 @@ def bench(job: Job, reporter: Reporter | None = None, fresh: bool = False) -> Ta
     """
     reporter = reporter or Silent()
     folder = job.folder
+    _remember(job)
     if not fresh and folder.complete:
         return Tally()
     with FolderLock(folder.path) as lock:
@@ -46,6 +48,13 @@ def bench(job: Job, reporter: Reporter | None = None, fresh: bool = False) -> Ta
         elif folder.complete:  # thanks to the one who was waited for
             return Tally()
         return _Bench(job, reporter, lock, fresh).run()
+
+
+def _remember(job: Job) -> None:
+    """Have pictures of this data found again; not for a worker, whose paths a run's folder may have named."""
+    if not job.dataset.card.embedded:
+        flags = DataFlags(root=job.location.root, image_root=job.location.images)
+        places.remember(job.spec.dataset, job.spec.fingerprint, flags)
 
 
 def work(job: Job, number: int, count: int, reporter: Reporter) -> Tally:

@@ -24,6 +24,7 @@ from amodal_bench.journal import Entry, entries
 from amodal_bench.kinds import FOLDER as ERRORS
 from amodal_bench.lock import HOLDER, LOCK
 from amodal_bench.merging import DIGITS, OldTables, PartFile, Source, file_sha256, merge, overview
+from amodal_bench.names import plain_name
 from amodal_bench.record import read_record
 from amodal_bench.rows import (
     FINISHED,
@@ -42,6 +43,7 @@ from amodal_bench.rows import (
 from amodal_bench.spec import RunSpec
 
 RESERVED = ("tables", "report")  # names in results/ that are no dataset
+_MARKS = ("run.json", "instances.parquet")  # files that make a folder a run's
 
 
 class RunFolder:
@@ -262,7 +264,8 @@ def run_folder(results: Path, spec: RunSpec, label: str) -> RunFolder:
     """The folder that a spec's run has; `label` is the preset's name."""
     if spec.dataset in RESERVED:
         raise Refused(f"a dataset cannot be called {spec.dataset!r}: results/{spec.dataset} is reserved")
-    return RunFolder(results / spec.dataset / spec.split / label / spec.key())
+    parts = (plain_name(spec.dataset, "dataset"), plain_name(spec.split, "split"), plain_name(label, "method"))
+    return RunFolder(results.joinpath(*parts, spec.key()))
 
 
 def open_folder(path: Path) -> RunFolder:
@@ -274,10 +277,10 @@ def open_folder(path: Path) -> RunFolder:
 
 
 def find_runs(results: Path) -> Iterator[RunFolder]:
-    """Every run under a results folder, in the order of its path."""
-    for path in sorted(results.glob("*/*/*/*/run.json")):
+    """Every run under a results folder, in the order of its path; one that has lost its record too, to be told."""
+    for path in sorted({path.parent for name in _MARKS for path in results.glob(f"*/*/*/*/{name}")}):
         if path.relative_to(results).parts[0] not in RESERVED:
-            yield RunFolder(path.parent)
+            yield RunFolder(path)
 
 
 def check_writable(results: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from amodal_bench.protocol import Protocol
+from amodal_bench.reading import finished_rows, mean_seconds
 from amodal_bench.scoring import metrics, score
 from amodal_bench.store import RunFolder
 
@@ -16,8 +17,8 @@ class Summary:
     """One run under one protocol.
 
     `data` names the instances: dataset, split, options, fingerprint. `values` has the rows of `scoring.metrics`;
-    `seconds` is the mean time an instance took in `predict`; `tiny` is the share of occluded instances whose
-    rate is below .01 (stray pixels more than occlusions).
+    `seconds` is the mean time an instance took in `predict`, NaN where that is unknown; `tiny` is the share of occluded
+    instances whose rate is below .01 (stray pixels more than occlusions).
     """
 
     name: str
@@ -51,11 +52,10 @@ class Summary:
 def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
     """Score a run from its counts alone: no dataset, no model."""
     record = folder.record()
-    rows = folder.instances()
+    rows = finished_rows(folder, record)
     good = rows[rows["status"] == "ok"]
     scores = score(good, protocol)
     occluded = scores.occluded
-    timings = folder.timings()
     return Summary(
         name=record["preset"],
         dataset=record["spec"]["dataset"],
@@ -70,7 +70,7 @@ def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
         n_error=len(rows) - len(good),
         planned=record["counts"]["planned"],
         tiny=float((scores.rate[occluded] < 0.01).mean()) if occluded.any() else float("nan"),
-        seconds=float(timings["seconds"].mean()),
+        seconds=mean_seconds(folder),
         folder=folder,
     )
 

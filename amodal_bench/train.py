@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from amodal_bench import provenance
 from amodal_bench.cache import write_atomic
+from amodal_bench.documents import BadDocument, parse_json, read_yaml
 from amodal_bench.errors import Refused
 from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags, weights_root
@@ -82,8 +82,8 @@ def read_train_file(name: str) -> TrainFile:
     if not path.is_file():
         return TrainFile()
     try:
-        return TrainFile.model_validate(yaml.safe_load(path.read_text()) or {})
-    except (ValidationError, yaml.YAMLError) as error:
+        return TrainFile.model_validate(read_yaml(path, "a training file") or {})
+    except ValidationError as error:
         raise Refused(f"{path}: not a training file: {error}") from None
 
 
@@ -226,8 +226,15 @@ def _record(out: Path) -> dict[str, Any] | None:
     path = out / RECORD
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text())
-    return record
+    try:
+        record = parse_json(path.read_bytes())
+    except BadDocument as error:
+        raise Refused(f"{path} {error}; --fresh starts the training over") from None
+    whole = isinstance(record, dict) and isinstance(record.get("config"), str)
+    if not whole or not isinstance(record.get("seconds"), (int, float)):
+        raise Refused(f"{path} is not the record of a training; --fresh starts it over")
+    found: dict[str, Any] = record
+    return found
 
 
 def _new_record(job: TrainJob) -> dict[str, Any]:

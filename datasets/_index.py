@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from amodal_bench.cache import writing
+from amodal_bench.cache import file_digest, write_atomic, writing
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def cached(path: Path, schema: pa.Schema, build: Callable[[], pa.Table]) -> pa.T
     mapped one opens at once, whatever its size, and its pages are the system's to drop.
     """
     if path.is_file():
-        table = read_cached(path)
+        table = read_cached(path) if _is_whole(path) else None
         if table is not None and table.schema.equals(schema, check_metadata=True):
             return table
     log.info("indexing, once, into %s", path)
@@ -27,7 +27,22 @@ def cached(path: Path, schema: pa.Schema, build: Callable[[], pa.Table]) -> pa.T
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as part, pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, schema) as file:
         file.write_table(table)
+    write_atomic(_note(path), file_digest(path, path.parent.parent).encode())
     return table
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file holds what was written. A flipped bit in a mapped table can end the process."""
+    note = _note(path)
+    if note.is_file() and note.read_bytes() == file_digest(path, path.parent.parent).encode():
+        return True
+    log.warning("%s is damaged and is made anew (it is not what was written)", path)
+    return False
+
+
+def _note(path: Path) -> Path:
+    """Where the digest of a table stands."""
+    return path.with_suffix(".sha256")
 
 
 def read_cached(path: Path) -> pa.Table | None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -73,6 +74,41 @@ def cli(tmp_path: Path) -> Cli:
             check=False,
             timeout=300,
         )
+
+    return call
+
+
+class Said(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+CommandLine = Callable[..., Said]
+
+
+@pytest.fixture
+def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """As `cli`, by the entry point in this process, which saves the seconds of a new one."""
+    from amodal_bench.cli import main
+
+    here = tmp_path / "cwd"
+    here.mkdir(exist_ok=True)
+
+    def call(*arguments: str | Path, **environment: str) -> Said:
+        with monkeypatch.context() as patch:
+            patch.chdir(here)
+            patch.setattr(sys, "argv", ["amodal-bench", *map(str, arguments)])
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            code = 0
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+            return Said(code, *capfd.readouterr())
 
     return call
 

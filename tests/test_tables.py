@@ -21,10 +21,11 @@ from amodal_bench.counts import COLUMNS
 from amodal_bench.errors import Refused, RunDamaged, UnknownName
 from amodal_bench.protocol import Protocol, find_protocol, protocols
 from amodal_bench.rows import INSTANCES, TIMINGS, write_table
+from amodal_bench.store import RunFolder
 from amodal_bench.tables.custom import Wanted, build
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import escape_markdown, escape_tex, to_csv, to_markdown, to_tex
-from amodal_bench.tables.runs import FLOOR, RunBook
+from amodal_bench.tables.runs import FLOOR, RunBook, StoredRun
 from amodal_bench.tables.sheet import Cell, Heading, Sheet, ranks
 from amodal_bench.tables.spec import TableSpec, find_table, tables
 
@@ -282,20 +283,20 @@ def test_one_name_with_other_parameters_gets_a_line_a_key(tmp_path: Path, rng: n
 def test_missing_rows_newer_schemas_and_cut_off_records_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     path = make_run(tmp_path, counts(rng, 30))
     record = json.loads((path / "run.json").read_text())
-    wanted = Wanted([find_protocol("pooled/1")])
     (path / "run.json").write_text(
         json.dumps({**record, "counts": {"planned": 31, "asked": 31, "done": 31, "error": 0}})
     )
     with pytest.raises(
         RunDamaged, match=r"has 30 rows in instances.parquet where its run.json counts 31: .*Copy it again"
     ):
-        build(RunBook.open(tmp_path), wanted)
+        StoredRun.checked(RunFolder(path))
     (path / "run.json").write_text(json.dumps({**record, "schema_version": 99}))
     with pytest.raises(RunDamaged, match="has schema version 99; this amodal_bench reads up to 1: upgrade it"):
-        RunBook.open(tmp_path)
+        StoredRun.checked(RunFolder(path))
     (path / "run.json").write_text("{")
     with pytest.raises(RunDamaged, match="is not JSON"):
-        RunBook.open(tmp_path)
+        StoredRun.checked(RunFolder(path))
+    assert [RunBook.open(tmp_path).runs, len(RunBook.open(tmp_path).left_out)] == [[], 1]
 
 
 def test_a_bucket_with_nothing_in_it_is_empty_in_every_format(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -9,9 +9,9 @@ import pytest
 from amodal_bench import run, train
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
 from amodal_bench.job import Request, prepare
-from amodal_bench.locate import read_metadata
 from amodal_bench.lock import FolderLock
 from amodal_bench.train import TrainRequest
+from amodal_bench.weights_header import read_metadata
 
 SMALL: dict[str, Any] = {
     "model": {
@@ -110,6 +110,15 @@ def test_the_training_file_of_a_preset_is_read(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "b.yaml").write_text("epochs: 3\n")
     with pytest.raises(Refused, match=r"b\.yaml: not a training file"):
         train.read_train_file("b")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"config": 1, "seconds": 0}', '{"config": "x"}'])
+def test_a_damaged_record_of_a_training_is_named(text: str, request_of: Any) -> None:
+    job = train.prepare(request_of())
+    job.out.mkdir(parents=True)
+    (job.out / "train.json").write_text(text)
+    with pytest.raises(Refused, match=r"train\.json is not .*; --fresh starts "):
+        train.check_same(job)
 
 
 @pytest.mark.parametrize("path", sorted(train.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)

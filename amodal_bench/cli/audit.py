@@ -31,7 +31,7 @@ def audit(
     elif run is None:
         _published()
     else:
-        _run(StoredRun(open_folder(run)))
+        _run(StoredRun.checked(open_folder(run)))
 
 
 def to_markdown(found: Sequence[AuditFinding]) -> str:

@@ -14,9 +14,11 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import chosen_protocols, results_folder
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
+from amodal_bench.cli.show import tell_left_out
 from amodal_bench.compare import Comparison, compare, compare_all
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.protocol import Protocol
+from amodal_bench.reading import nothing_left
 from amodal_bench.scoring import DRAWS
 from amodal_bench.store import open_folder
 from amodal_bench.tables.runs import RunBook, StoredRun
@@ -39,7 +41,7 @@ def compare_(
         raise Refused(f"compare takes at least two runs, got {len(runs)}")
     if draws < 1:
         raise Refused(f"--draws takes a whole number from 1, got {draws}")
-    chosen = _chosen(runs, results_folder(results), dataset, split, seed)
+    chosen, left_out = _chosen(runs, results_folder(results), dataset, split, seed)
     check_same_data(chosen)
     for each in chosen_protocols(protocol, buckets):
         if len(chosen) == 2:
@@ -49,6 +51,7 @@ def compare_(
     for run in chosen:
         if run.record["status"] != "complete":
             console.print(f"{run.name} is {run.record['status']}: only what it has is compared", style="yellow")
+    tell_left_out(console, left_out)
 
 
 def check_same_data(runs: Iterable[StoredRun]) -> None:
@@ -65,18 +68,19 @@ def check_same_data(runs: Iterable[StoredRun]) -> None:
 
 def _chosen(
     names: list[str], results: Path, dataset: str | None, split: str | None, seed: int | None
-) -> list[StoredRun]:
+) -> tuple[list[StoredRun], list[str]]:
+    """The runs that were named, and a line for each in the results folder that cannot be read."""
     book: RunBook | None = None
     chosen = []
     for name in names:
         if (Path(name) / "run.json").is_file():
-            chosen.append(StoredRun(open_folder(Path(name))))
+            chosen.append(StoredRun.checked(open_folder(Path(name))))
             continue
         book = book or RunBook.open(results)
         chosen.append(_named(book, name, results, dataset, split, seed))
     if len({run.folder.path.absolute() for run in chosen}) < len(chosen):
         raise Refused(f"a run was named twice: {', '.join(names)}")
-    return chosen
+    return chosen, book.left_out if book else []
 
 
 def _named(
@@ -84,7 +88,8 @@ def _named(
 ) -> StoredRun:
     labels = {run.name for run in book.runs}
     if name not in labels:
-        raise UnknownName(f"run (a folder with a run.json, or a method that was run under {results})", name, labels)
+        unknown = UnknownName(f"run (a folder with a run.json, or a method that was run under {results})", name, labels)
+        raise nothing_left(str(unknown), book.left_out) if book.left_out else unknown
     found = [
         run
         for run in book.runs

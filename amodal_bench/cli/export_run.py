@@ -13,6 +13,7 @@ from amodal_bench.cli.progress import make_console
 from amodal_bench.coco_results import average_precision, coco_results, csv_rows, has_scores, lines, write_json
 from amodal_bench.errors import Refused
 from amodal_bench.protocol import DEFAULT, find_protocol
+from amodal_bench.reading import finished_rows
 from amodal_bench.store import RunFolder, open_folder
 
 console = make_console()
@@ -39,7 +40,7 @@ def export_run(
 
 
 def _write(folder: RunFolder, out: Path, format_: str, protocol: str) -> None:
-    rows = folder.instances()
+    rows = finished_rows(folder, folder.record())
     if format_ == "coco":
         text = write_json(coco_results(rows, folder.predictions()))
     else:
@@ -52,7 +53,7 @@ def _write(folder: RunFolder, out: Path, format_: str, protocol: str) -> None:
 
 
 def _averages(folder: RunFolder) -> None:
-    rows = folder.instances()
+    rows = finished_rows(folder, folder.record())
     table = Table(
         title=f"{folder.path}, one pseudo category",
         title_justify="left",

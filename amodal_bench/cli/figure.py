@@ -1,7 +1,6 @@
 """`figure`: curves, scatters, bars and grids of pictures from finished runs."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
+from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.figures import style
 from amodal_bench.figures.bars import bar_figure
@@ -20,8 +20,9 @@ from amodal_bench.figures.grid import DPI, grid_figure
 from amodal_bench.figures.pick import Rule, parse_rules
 from amodal_bench.figures.runs import LoadedRun, Wanted, by_data, choose_runs
 from amodal_bench.figures.scatter import scatter_figure
-from amodal_bench.figures.source import open_source
+from amodal_bench.figures.source import open_first
 from amodal_bench.locate import DataFlags
+from amodal_bench.names import file_name, own_folder
 from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 
 if TYPE_CHECKING:
@@ -91,37 +92,45 @@ class _Pen:
     flags: DataFlags
     plugins: tuple[Path, ...]
 
-    def draw(self, block: Sequence[LoadedRun]) -> "Figure":
-        """The figure of these runs; raises `Refused` where they do not fit the kind."""
+    def draw(self, block: Sequence[LoadedRun], tell: Callable[[str], None] | None) -> "Figure":
+        """The figure of these runs; raises `Refused` where they do not fit the kind. `tell`: see `grid_figure`."""
         if self.kind is Kind.curve:
             return curve_figure(block, self.protocol, self.metrics)
         if self.kind is Kind.bars:
             return bar_figure(block, self.protocol, self.metrics)
         if self.kind is Kind.scatter:
             return scatter_figure(*_two(block), self.protocol, self.metrics[0])
-        source = open_source(block[0], self.flags, self.plugins)
-        return grid_figure(block, source, self.protocol, self.metrics[0], self.rules, self.seed)
+        source = open_first(block, self.flags, self.plugins)
+        return grid_figure(block, source, self.protocol, self.metrics[0], self.rules, self.seed, tell)
 
 
 def _draw(pen: _Pen, results: Path, wanted: Wanted, out: Path | None, metric: str | None) -> None:
     """One figure a data block (bars: one of all), and the names of the files that were written."""
     if out:
         style.targets(out)
-    runs = choose_runs(results, wanted)
+    left_out: list[str] = []
+    runs = choose_runs(results, wanted, left_out.append)
     blocks = {"": runs} if pen.kind is Kind.bars else by_data(runs)
     if out and len(blocks) > 1:
         raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")
     console = make_console()
-    for name, block in blocks.items():
-        place = out or results / "report" / "figures" / "-".join(_words(pen.kind, name, metric))
-        for path in style.save(pen.draw(block), place, DPI if pen.kind is Kind.grid else 300):
+    tell = None if wanted.folders else left_out.append
+    places = _places(pen.kind, blocks, metric, out, own_folder(results, "report/figures") if out is None else results)
+    for place, block in zip(places, blocks.values(), strict=True):
+        for path in style.save(pen.draw(block, tell), place, DPI if pen.kind is Kind.grid else 300):
             console.print(str(path), soft_wrap=True)
+    tell_left_out(console, left_out)
 
 
-def _words(kind: Kind, data: str, metric: str | None) -> Iterator[str]:
-    """Parts of a file's name."""
-    yield kind.value
-    yield from filter(None, [re.sub(r"[^\w.=-]+", "-", data).strip("-"), metric])
+def _places(kind: Kind, data: Iterable[str], metric: str | None, out: Path | None, folder: Path) -> Iterator[Path]:
+    """Where each block's figure goes, without a suffix unless `out` has one; no two are called alike."""
+    taken: set[str] = set()
+    for name in data:
+        plain = file_name("-".join(filter(None, [kind.value, file_name(name) if name else "", metric])))
+        while plain in taken:
+            plain = f"{plain}-2"
+        taken.add(plain)
+        yield out or folder / plain.replace(".", "_")  # what stands behind a dot is the kind of file
 
 
 def _protocol(kind: Kind, name: str, buckets: str | None) -> Protocol:

@@ -8,8 +8,10 @@ import typer
 from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
+from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import Refused
 from amodal_bench.locate import DataFlags
+from amodal_bench.names import own_folder
 from amodal_bench.protocol import DEFAULT, find_protocol, protocols
 from amodal_bench.report.build import build
 from amodal_bench.report.gallery import Wishes
@@ -25,6 +27,7 @@ def report(
     gallery: Annotated[int, typer.Option(metavar="N", help="Instances shown a dataset; 0: no gallery.")] = 60,
     draws: Annotated[int, typer.Option(help="Bootstrap draws of every interval.")] = DRAWS,
     data_root: o.DataRoot = None,
+    root: o.Root = None,
     image_root: o.ImageRoot = None,
     plugin: o.Plugins = None,
 ) -> None:
@@ -36,17 +39,18 @@ def report(
     names = o.split_list(protocol, "protocol") if protocol else [DEFAULT, *(p for p in protocols() if p != DEFAULT)]
     wishes = Wishes(
         count=gallery,
-        flags=DataFlags(data_root=data_root, image_root=image_root),
+        flags=DataFlags(data_root=data_root, root=root, image_root=image_root),
         plugins=o.none_if_empty(plugin),
     )
     written = build(
         folder,
-        out or folder / "report",
+        out or own_folder(folder, "report"),
         [find_protocol(name) for name in names],
         wishes,
         draws,
         lambda text: console.print(text, style="dim"),
     )
-    for line in (*written.left_out, *written.notes):
+    tell_left_out(console, written.left_out)
+    for line in written.notes:
         console.print(f"note: {line}", style="yellow", soft_wrap=True)
     console.print(f"{written.runs} runs: {written.page}", soft_wrap=True)

@@ -1,5 +1,6 @@
 """`score`: runs under other protocols, from their counts alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,12 @@ import typer
 from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import chosen_protocols
 from amodal_bench.cli.progress import make_console
-from amodal_bench.cli.show import show
+from amodal_bench.cli.show import show, tell_left_out
 from amodal_bench.errors import Refused
+from amodal_bench.protocol import Protocol
+from amodal_bench.reading import nothing_left, readable
 from amodal_bench.store import RunFolder, find_runs, open_folder
-from amodal_bench.summary import summarise
+from amodal_bench.summary import Summary, summarise
 
 
 def score(
@@ -21,13 +24,27 @@ def score(
 ) -> None:
     """Score finished runs under a protocol. Needs no dataset and no model."""
     protocols = chosen_protocols(protocol, buckets)
-    folders = [folder for path in run for folder in _runs(path)]
-    show(make_console(), [summarise(folder, p) for p in protocols for folder in folders])
+    scored: list[list[Summary]] = []
+    left_out: list[str] = []
+    for path in run:
+        if (path / "run.json").is_file():
+            scored.append(_scored(open_folder(path), protocols))
+        else:
+            found, lines = readable(_below(path), lambda folder: _scored(folder, protocols))
+            scored += found
+            left_out += lines
+    if not scored:
+        raise nothing_left("none of these runs can be read", left_out)
+    console = make_console()
+    show(console, [summaries[place] for place in range(len(protocols)) for summaries in scored])
+    tell_left_out(console, left_out)
 
 
-def _runs(path: Path) -> list[RunFolder]:
-    if (path / "run.json").is_file():
-        return [open_folder(path)]
+def _scored(folder: RunFolder, protocols: Sequence[Protocol]) -> list[Summary]:
+    return [summarise(folder, protocol) for protocol in protocols]
+
+
+def _below(path: Path) -> list[RunFolder]:
     below = list(find_runs(path)) if path.is_dir() else []
     if not below:
         raise Refused(f"{path} holds no run: name a folder results/DATASET/SPLIT/METHOD/KEY, or the results folder")

@@ -1,7 +1,7 @@
 """Summaries as tables in the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.table import Table
@@ -33,6 +33,12 @@ def show(console: PlainConsole, summaries: Sequence[Summary]) -> None:
         console.print(plain((f"{summary.name}:", "dim"), f" {summary.folder.path}"), soft_wrap=True)
 
 
+def tell_left_out(console: PlainConsole, lines: Iterable[str]) -> None:
+    """A line for each run that is not shown, and why."""
+    for line in lines:
+        console.print(f"left out: {line}", style="yellow", soft_wrap=True)
+
+
 def _comparison(title: str, block: Sequence[Summary]) -> Table:
     protocol = block[0].protocol
     subsets = [f"mIoU_full {interval}" for interval in protocol.subsets]
@@ -56,7 +62,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
             str(summary.n),
             str(summary.n_occluded),
             plain((str(summary.n_error), "red" if summary.n_error else "")),
-            f"{summary.seconds:.2g}",
+            "-" if math.isnan(summary.seconds) else f"{summary.seconds:.2g}",
         )
     if several:
         _add_spread(table, block)

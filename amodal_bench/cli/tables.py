@@ -8,8 +8,12 @@ import typer
 from amodal_bench.cache import write_atomic
 from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import chosen_protocols, results_folder
+from amodal_bench.cli.console import PlainConsole
 from amodal_bench.cli.progress import make_console
-from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.cli.show import tell_left_out
+from amodal_bench.errors import UnknownName
+from amodal_bench.names import own_folder
+from amodal_bench.reading import nothing_left
 from amodal_bench.tables.custom import SCORES, Wanted, build, no_runs
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import FORMATS
@@ -32,7 +36,9 @@ def tables(
     folder = results_folder(results)
     specs = [find_table(name) for name in names] if names else [s for s in known_tables().values() if s.preset_rows]
     book = RunBook.open(folder)
-    target = out or folder / "tables"
+    target = out or own_folder(folder, "tables")
+    if not book.runs and book.left_out:
+        raise nothing_left(f"none of the runs in {folder} can be read", book.left_out)
     if not book.runs:
         console.print(f"{no_runs(folder)}. Until then the measured side is empty.", style="yellow", soft_wrap=True)
     for spec in specs:
@@ -46,6 +52,7 @@ def tables(
         )
         for note in dict.fromkeys(table.notes):
             console.print(f"  {note}", style="yellow", soft_wrap=True)
+    tell_left_out(console, book.left_out)
 
 
 def table(
@@ -85,8 +92,9 @@ def table(
     folder = results_folder(results)
     book = RunBook.open(folder)
     if not book.runs:
-        raise Refused(no_runs(folder))
+        raise nothing_left(no_runs(folder), book.left_out)
     text = FORMATS[format_](build(book, wanted))
+    tell_left_out(PlainConsole(stderr=True), book.left_out)  # standard output is the table
     if out is None:
         typer.echo(text, nl=False)
     else:

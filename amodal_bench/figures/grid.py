@@ -1,16 +1,17 @@
 """A grid of pictures: one instance a row; image, visible mask, predictions, truth, error maps across."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from amodal_bench.errors import RunDamaged
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.pick import Rule, choose
 from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.scatter import COLUMNS
-from amodal_bench.figures.source import Source, predicted_masks
+from amodal_bench.figures.source import Source, readable_masks
 from amodal_bench.protocol import Protocol
 from amodal_bench.scoring import by_instance
 from amodal_bench.types import Image
@@ -34,12 +35,29 @@ def scores(runs: Sequence[LoadedRun], protocol: Protocol, metric: str) -> pd.Dat
 
 
 def grid_figure(
-    runs: Sequence[LoadedRun], source: Source, protocol: Protocol, metric: str, rules: Sequence[Rule], seed: int = 0
+    runs: Sequence[LoadedRun],
+    source: Source,
+    protocol: Protocol,
+    metric: str,
+    rules: Sequence[Rule],
+    seed: int = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> "Figure":
-    """Rows that the rules choose by the first run's score (`difference`: the first two)."""
+    """Rows that the rules choose by the first run's score (`difference`: the first two).
+
+    `tell` hears a line for each run that is left out because its predictions cannot be read; without it such a run
+    is refused.
+    """
     table = scores(runs, protocol, metric)
     ids = choose(rules, table, seed)
-    masks = {run.label: predicted_masks(run, ids) for run in runs}
+    masks, left_out = readable_masks(runs, ids)
+    if left_out:
+        if tell is None:
+            raise RunDamaged(left_out[0])
+        for reason in left_out:
+            tell(reason)
+        rest = [run for run in runs if run.label in masks]
+        return grid_figure(rest, source, protocol, metric, rules, seed, tell)
     rows = table.set_index("id").loc[ids].to_dict("index")
     labels = [run.label for run in runs]
     count = 3 + 2 * len(runs)

@@ -1,14 +1,15 @@
 """Finished runs as figures and the report take them: read once, named so that no two are called alike."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from amodal_bench.errors import Refused, RunDamaged, UnknownName
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.reading import finished_rows, nothing_left, readable
 from amodal_bench.store import RunFolder, find_runs, open_folder
 
 
@@ -55,9 +56,9 @@ class LoadedRun:
 
 
 def load_run(folder: RunFolder) -> LoadedRun:
-    """Read one run; raises `RunDamaged` where it has no table yet or cannot be read."""
+    """Read one run; raises `RunUnfinished` where it has no table yet, `RunDamaged` where it cannot be read."""
     record = folder.record()
-    rows = folder.instances()
+    rows = finished_rows(folder, record)
     good = rows[rows["status"] == "ok"].reset_index(drop=True)
     spec = record["spec"]
     return LoadedRun(
@@ -66,13 +67,8 @@ def load_run(folder: RunFolder) -> LoadedRun:
 
 
 def load_runs(folders: Sequence[RunFolder]) -> tuple[list[LoadedRun], list[str]]:
-    """Every run that can be read, with labels that differ inside a data block, and a sentence for each that cannot."""
-    runs, left_out = [], []
-    for folder in folders:
-        try:
-            runs.append(load_run(folder))
-        except RunDamaged as error:
-            left_out.append(str(error))
+    """Every run that can be read, with labels that differ inside a data block, and a line for each that cannot."""
+    runs, left_out = readable(folders, load_run)
     return labelled(runs), left_out
 
 
@@ -129,8 +125,11 @@ class Wanted:
         )
 
 
-def choose_runs(results: Path, wanted: Wanted) -> list[LoadedRun]:
-    """The runs that fit, in the order of the asked methods; raises `Refused` or `UnknownName` where one is missing."""
+def choose_runs(results: Path, wanted: Wanted, tell: Callable[[str], None] = lambda _: None) -> list[LoadedRun]:
+    """The runs that fit, in the order of the asked methods; raises `Refused` or `UnknownName` where one is missing.
+
+    `tell` hears a line for each that fits by its place and cannot be read. One that was named itself is refused.
+    """
     if wanted.folders:
         return labelled([load_run(open_folder(path)) for path in wanted.folders])
     every = list(find_runs(results))
@@ -149,8 +148,13 @@ def choose_runs(results: Path, wanted: Wanted) -> list[LoadedRun]:
     found = [folder for folder in every if wanted.matches(folder, results)]
     if not found:
         raise Refused(f"{results} holds {len(every)} runs, but none of these methods, datasets and split together")
+    runs, left_out = load_runs(found)
+    if not runs:
+        raise nothing_left(f"{results} holds no run of what was asked for that can be read", left_out)
+    for line in left_out:
+        tell(line)
     order = {name: place for place, name in enumerate(wanted.methods or ())}
-    return sorted(labelled([load_run(folder) for folder in found]), key=lambda run: order.get(run.name, 0))
+    return sorted(runs, key=lambda run: order.get(run.name, 0))
 
 
 def by_data(runs: Sequence[LoadedRun]) -> dict[str, list[LoadedRun]]:

@@ -1,20 +1,29 @@
-"""From a run back to its pictures: the dataset opened as the run's record says, the predictions decoded."""
+"""From a run back to its pictures: its dataset opened as this machine allows, its predictions decoded.
+
+A run may come from somebody else. What its record says is compared, and never imported, opened or followed.
+"""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from amodal_bench import rle
-from amodal_bench.errors import BadRecord, DatasetNotReady, Refused
+from amodal_bench.cache import file_digest
+from amodal_bench.errors import BadRecord, DatasetNotReady, Refused, RunDamaged
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.job import Request, open_dataset
+from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
+from amodal_bench.places import remembered
 from amodal_bench.plugin import AnyDataset
+from amodal_bench.presets import build
+from amodal_bench.reading import nothing_left, readable
 from amodal_bench.registry import Registry
-from amodal_bench.types import AmodalSample, Mask
-from amodal_bench.visible_source import with_visible
+from amodal_bench.spec import resolved
+from amodal_bench.types import MOST_PIXELS, AmodalSample, Mask
+from amodal_bench.visible_source import TRUTH, with_visible
 
 
 class Source:
@@ -34,36 +43,106 @@ class Source:
             raise DatasetNotReady(str(error)) from None
 
 
-def open_source(run: LoadedRun, here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
-    """Open a run's dataset, with the folders given here before those in its record.
+def open_first(runs: Sequence[LoadedRun], here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
+    """Open the dataset of runs on the same instances as the first says for which that goes (`open_source`)."""
+    faults = []
+    for run in runs:
+        try:
+            return open_source(run, here, plugins)
+        except Refused as error:
+            faults.append(error)
+    raise faults[0]
 
-    Raises `Refused` (`DatasetNotReady` where files are missing, as they are on a laptop that only holds
-    results) or where the files are not those that the run was made on.
+
+def open_source(run: LoadedRun, here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
+    """Open a run's dataset: from the folders given here, else from where it lay when it was used on this machine.
+
+    Raises `Refused` (`DatasetNotReady` where files are missing, as they are on a laptop that only holds results) where
+    it takes a plugin that was not given, or where plugin, options or files are not those that the run was made with.
     """
-    request = Request.model_validate(run.record["request"])
-    known = [path for path in request.plugins if path.is_file() and path.name not in {p.name for p in plugins}]
-    flags = DataFlags(
-        data_root=here.data_root or (None if here.root else request.data_root),
-        root=here.root or (None if here.data_root else request.root),
-        image_root=here.image_root or request.image_root,
-    )
-    registry = Registry([*plugins, *known])
-    dataset, _, _ = open_dataset(request.dataset, registry, run.split, request.options, flags)
-    found, expected = dataset.fingerprint(), run.record["spec"]["fingerprint"]
+    spec, asked = run.record["spec"], run.record["request"]
+    registry = Registry(plugins)
+    check_plugin(run, registry)
+    check_options(run, registry)
+    given = here.root or here.data_root or here.image_root
+    flags = here if given else remembered(run.dataset, spec["fingerprint"])
+    dataset, location, _ = open_dataset(run.dataset, registry, run.split, asked["options"], flags)
+    found, expected = dataset.fingerprint(), spec["fingerprint"]
     if found != expected:
         raise DatasetNotReady(
-            f"the files of {run.data} here are not those of {run.folder.path} "
+            f"the files of {run.data} in {location.root} are not those of {run.folder.path} "
             f"(fingerprint {found[:8]}, the run has {expected[:8]}): name the right ones with --root or --data-root"
         )
-    return Source(with_visible(dataset, request.visible))
+    return Source(with_visible(dataset, _visible(run)))
+
+
+def check_plugin(run: LoadedRun, registry: Registry) -> None:
+    """Raise `Refused` where a run's dataset is a plugin that is not here, or another one of that name."""
+    wanted = run.record["spec"]["dataset_source"]
+    if wanted and run.dataset not in registry.names("datasets"):
+        raise Refused(
+            f"the run used the plugin {run.dataset} (sha256 {wanted[:12]}...): give it with --plugin FILE. "
+            "Code that a run's folder names is never imported by itself"
+        )
+    found = registry.dataset(run.dataset).source
+    if found != wanted:
+        here, there = (f"the plugin of sha256 {digest[:12]}..." if digest else "built in" for digest in (found, wanted))
+        raise Refused(f"the dataset {run.dataset} is {here} here, and was {there} for the run: give that with --plugin")
+
+
+def check_options(run: LoadedRun, registry: Registry) -> None:
+    """Raise `Refused` where the options that the run was asked for are not those that it had.
+
+    Files that they name are digested for this, so that no other file is opened as one of them.
+    """
+    spec, asked = run.record["spec"], run.record["request"]
+    settings = build(registry.dataset(run.dataset).cls.Options, asked["options"], f"dataset {run.dataset!r}")
+    if resolved(settings) != spec["options"]:
+        raise DatasetNotReady(
+            f"the dataset's options in {run.folder.path} are not those that its run was made with "
+            f"({asked['options']} makes {resolved(settings)}, the run had {spec['options']})"
+        )
+
+
+def _visible(run: LoadedRun) -> str:
+    """What `with_visible` takes. The file that the record names is opened only if its contents are the run's."""
+    given, wanted = run.record["request"]["visible"], run.record["spec"]["visible"]
+    if wanted == TRUTH:
+        return TRUTH
+    path = Path(given.removeprefix("predicted:"))
+    if not path.is_file() or f"predicted:{file_digest(path)}" != wanted:
+        raise DatasetNotReady(
+            f"the visible masks that the run was given ({wanted[:22]}...) are not here: put their file at {path}"
+        )
+    return f"predicted:{path}"
 
 
 def predicted_masks(run: LoadedRun, ids: Collection[str]) -> dict[str, Mask]:
-    """Masks (H, W) of some instances of a run; raises `Refused` where one is missing."""
+    """Masks (H, W) of some instances of a run; raises `RunDamaged` where one is missing, or no mask of its size."""
     table = run.folder.predictions()
     rows = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(ids), type=pa.string()))).to_pylist()
-    masks = {row["id"]: rle.decode({"size": row["size"], "counts": row["counts"]}) for row in rows if row["counts"]}
+    codes = {row["id"]: {"size": row["size"], "counts": row["counts"]} for row in rows if row["counts"]}
+    sizes = run.frame.set_index("id")[["height", "width"]]
     for id in ids:
-        if id not in masks:
-            raise Refused(f"{run.folder.path} holds no prediction for {id}: give its bench command again")
-    return masks
+        if id not in codes or id not in sizes.index:
+            raise RunDamaged(f"{run.folder.path} holds no prediction for {id}: give its bench command again")
+    return {id: _decoded(run, id, codes[id], *sizes.loc[id]) for id in ids}
+
+
+def _decoded(run: LoadedRun, id: str, code: dict[str, Any], height: float, width: float) -> Mask:
+    """A mask (H, W). Its code is checked first: what decodes it writes wherever the runs lead."""
+    where = f"{run.folder.path}: the prediction for {id}"
+    if not 0 < height * width <= MOST_PIXELS:  # NaN too
+        raise RunDamaged(f"{where}: an image of {width:g} x {height:g} pixels cannot be")
+    try:
+        return rle.decode(rle.from_annotation(code, int(height), int(width), where))
+    except BadRecord as error:
+        raise RunDamaged(str(error)) from None
+
+
+def readable_masks(runs: Sequence[LoadedRun], ids: Collection[str]) -> tuple[dict[str, dict[str, Mask]], list[str]]:
+    """`predicted_masks` by label of the runs that have them, and a line for each that has not."""
+    found, left_out = readable(runs, lambda run: (run.label, predicted_masks(run, ids)))
+    if not found:
+        raise nothing_left("no run has the predictions that are to be shown", left_out)
+    return dict(found), left_out

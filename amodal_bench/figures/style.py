@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amodal_bench.cache import writing
 from amodal_bench.errors import Refused
 from amodal_bench.printable import printable
 from amodal_bench.protocol import Protocol
@@ -75,5 +76,6 @@ def save(figure: "Figure", out: Path, dpi: int = 300) -> list[Path]:
     with mpl.rc_context({"pdf.fonttype": 42, "savefig.dpi": dpi, "svg.hashsalt": "amodal_bench"}):
         for path in paths:
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
-            figure.savefig(path, metadata=metadata)
+            with writing(path) as part:
+                figure.savefig(part, metadata=metadata, format=path.suffix.removeprefix("."))
     return paths

@@ -15,8 +15,10 @@ from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
 from amodal_bench.figures.pictures import ERRORS
 from amodal_bench.figures.runs import LoadedRun, by_data, load_runs
+from amodal_bench.names import own_folder
 from amodal_bench.printable import printable
 from amodal_bench.protocol import Protocol
+from amodal_bench.reading import nothing_left
 from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
 from amodal_bench.report.numbers import PARTS, Cells, cells, protocol_facts, rank, splits, spread
@@ -54,8 +56,8 @@ def build(
     """
     runs, left_out = load_runs(list(find_runs(results)))
     if not runs:
-        reasons = "".join(f"\n{reason}" for reason in left_out)
-        raise Refused(f"{results} holds no finished run to report; `amodal-bench bench` makes some{reasons}")
+        raise nothing_left(f"{results} holds no finished run to report; `amodal-bench bench` makes some", left_out)
+    _check_root(runs, wishes)
     blocks = by_data(runs)
     images = _fresh(out)
     galleries, pairs = [], []
@@ -76,6 +78,12 @@ def build(
     page = out / "index.html"
     write_atomic(page, render(content, left_out).encode())
     return Report(page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]])
+
+
+def _check_root(runs: Sequence[LoadedRun], wishes: Wishes) -> None:
+    datasets = sorted({run.dataset for run in runs})
+    if wishes.flags.root and len(datasets) > 1:
+        raise Refused(f"--root is one dataset's folder, these runs are on {', '.join(datasets)}: use --data-root")
 
 
 def render(content: dict[str, Any], left_out: Sequence[str]) -> str:
@@ -116,7 +124,7 @@ def _spelled(value: Any) -> Any:
 
 def _fresh(out: Path) -> Path:
     """OUT/images without the pictures of an earlier report; other files stay."""
-    images = out / "images"
+    images = own_folder(out, "images")
     images.mkdir(parents=True, exist_ok=True)
     for path in images.iterdir():
         if _OURS.fullmatch(path.name):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amodal_bench.figures.runs import LoadedRun
+from amodal_bench.reading import mean_seconds
 
 Line = tuple[str, str]
 
@@ -30,7 +31,7 @@ def state(run: LoadedRun) -> str:
 
 def seconds(run: LoadedRun) -> str:
     """Mean time of an instance in `predict`, two digits; empty where none was measured."""
-    mean = float(run.folder.timings()["seconds"].mean())
+    mean = mean_seconds(run.folder)
     return "" if math.isnan(mean) else f"{float(f'{mean:.2g}'):.10f}".rstrip("0").rstrip(".")
 
 
@@ -71,7 +72,9 @@ def _short(before: str, digest: str | None) -> str:
     return f"{before}{digest[:12]}" if digest else ""
 
 
-def _funnel(funnel: Mapping[str, Any]) -> str:
+def _funnel(funnel: Mapping[str, Any] | None) -> str:
+    if not funnel:
+        return ""
     dropped = _text(funnel.get("dropped") or {})
     return f"{funnel['read']:,} read, {funnel['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
 

@@ -35,7 +35,9 @@ function card(item, k, names) {
   const button = make("button", { type: "button", class: "card", "data-card": k, "aria-haspopup": "dialog" });
   if (item.files.truth) {
     const strip = make("span", { class: "strip" }, picture(item, "visible", "given visible mask"), picture(item, "truth", "truth"));
-    for (const name of names) strip.append(picture(item, `errors ${name}`, `errors of ${name}`));
+    for (const name of names) {
+      if (item.files[`errors ${name}`]) strip.append(picture(item, `errors ${name}`, `errors of ${name}`));
+    }
     button.append(strip);
   }
   const facts = [item.category, `rate ${item.rate}`].filter((text) => text).join(", ");

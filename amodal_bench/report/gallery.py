@@ -14,7 +14,7 @@ from amodal_bench.figures import pictures
 from amodal_bench.figures.grid import scores
 from amodal_bench.figures.pick import ordered
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.figures.source import Source, open_source, predicted_masks
+from amodal_bench.figures.source import Source, open_first, readable_masks
 from amodal_bench.figures.style import METRICS
 from amodal_bench.locate import DataFlags
 from amodal_bench.protocol import Protocol
@@ -116,14 +116,13 @@ def _items(
 
 
 def _draw(items: Sequence[dict[str, Any]], runs: Sequence[LoadedRun], wishes: Wishes, images: Path, number: int) -> str:
-    """Write the pictures of all items; a sentence where they cannot be made."""
-    ids = [item["id"] for item in items]
+    """Write the pictures of all items; a sentence where they cannot be made, or not those of all runs."""
     try:
-        source = open_source(runs[0], wishes.flags, wishes.plugins)
-        masks = {run.label: predicted_masks(run, ids) for run in runs}
+        source = open_first(runs, wishes.flags, wishes.plugins)
+        masks, left_out = readable_masks(runs, [item["id"] for item in items])
     except Refused as error:
         return f"No pictures: {error}"
-    faults = []
+    faults: list[str] = []
     for place, item in enumerate(items):
         try:
             drawn = _panels(source, item["id"], masks)
@@ -134,7 +133,9 @@ def _draw(items: Sequence[dict[str, Any]], runs: Sequence[LoadedRun], wishes: Wi
             file = f"{number}-{place:04d}-{len(item['files'])}.jpg"
             PIL.Image.fromarray(image).save(images / file, quality=84, optimize=True)
             item["files"][name] = f"images/{file}"
-    return f"{len(faults)} of {len(items)} pictures are missing, the first: {faults[0]}" if faults else ""
+    if faults:
+        left_out.append(f"{len(faults)} of {len(items)} pictures are missing, the first: {faults[0]}")
+    return " ".join(left_out)
 
 
 def _panels(source: Source, id: str, masks: dict[str, dict[str, Mask]]) -> dict[str, Image]:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from amodal_bench.errors import Refused, RunDamaged
+from amodal_bench.errors import Refused
 from amodal_bench.protocol import Protocol
+from amodal_bench.reading import finished_rows, readable
 from amodal_bench.store import RunFolder, find_runs
 from amodal_bench.summary import Summary, over_seeds, summarise
 
@@ -59,6 +60,13 @@ class StoredRun:
         self.record = folder.record()
         self._summaries: dict[Protocol, Summary] = {}
 
+    @classmethod
+    def checked(cls, folder: RunFolder) -> "StoredRun":
+        """A run whose rows can be read; they are not kept."""
+        run = cls(folder)
+        finished_rows(folder, run.record)
+        return run
+
     @property
     def name(self) -> str:
         """The preset's name, which is a label."""
@@ -80,11 +88,6 @@ class StoredRun:
         """What the instances are; runs that differ in it are never put in one column."""
         return tuple(str(self.spec.get(name)) for name in _DATA)
 
-    @property
-    def finished(self) -> bool:
-        """Whether its rows are merged."""
-        return (self.folder.path / "instances.parquet").is_file()
-
     def as_asked(self, options: Mapping[str, Any], visible: str) -> bool:
         """Whether it was run with the preset as it is, these dataset options and these visible masks."""
         request = self.record.get("request", {})
@@ -93,21 +96,13 @@ class StoredRun:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Rows without errors; raises `RunDamaged` where rows are missing."""
-        rows = self.folder.instances()
-        counts = self.record["counts"]
-        if len(rows) != counts["done"] + counts["error"]:
-            raise RunDamaged(
-                f"{self.folder.path} has {len(rows)} rows in instances.parquet where its run.json counts "
-                f"{counts['done'] + counts['error']}: the folder was copied in part or edited. Copy it again, or start "
-                "over with --fresh"
-            )
+        """Rows without errors (`reading.finished_rows`)."""
+        rows = finished_rows(self.folder, self.record)
         return rows[rows["status"] == "ok"].reset_index(drop=True)
 
     def summary(self, protocol: Protocol) -> Summary:
         """Its scores under a protocol, computed once."""
         if protocol not in self._summaries:
-            len(self.frame)  # missing rows are told before anything is scored
             self._summaries[protocol] = summarise(self.folder, protocol)
         return self._summaries[protocol]
 
@@ -128,16 +123,16 @@ class StoredRun:
 
 
 class RunBook:
-    """The runs of a results folder."""
+    """The finished runs of a results folder, and a line for each run that is left out and why."""
 
-    def __init__(self, runs: Iterable[StoredRun]) -> None:
-        self.all = list(runs)
-        self.runs = [run for run in self.all if run.finished]
+    def __init__(self, runs: Iterable[StoredRun], left_out: Iterable[str] = ()) -> None:
+        self.runs = list(runs)
+        self.left_out = list(left_out)
 
     @classmethod
     def open(cls, results: Path) -> "RunBook":
-        """Read every run.json under `results`; raises `RunDamaged` where one is newer or broken."""
-        return cls(StoredRun(folder) for folder in find_runs(results))
+        """Read every run under `results`, so that none of them is found damaged half-way through a table."""
+        return cls(*readable(find_runs(results), StoredRun.checked))
 
     def named(self, name: str, dataset: str, split: str | None = None) -> list[StoredRun]:
         """Finished runs under a label on a dataset."""

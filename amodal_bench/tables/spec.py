@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError
 
+from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.plugin import Settings
 from amodal_bench.protocol import DEFAULT, find_protocol
@@ -139,7 +139,7 @@ class Shift(Settings):
 class TableSpec(Settings):
     """One table of a paper; `references` name the runs (floors and ceilings) that are shown below, unranked."""
 
-    name: str = Field(pattern=r"[a-z0-9-]+")
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
     paper: str
     table: str
     title: str
@@ -222,8 +222,8 @@ def published(spec: TableSpec) -> Iterator[Published]:
 def read_spec(path: Path) -> TableSpec:
     """Read one file; raises `Refused` naming the file and what is wrong."""
     try:
-        spec = TableSpec.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        spec = TableSpec.model_validate(read_yaml(path, "a table"))
+    except ValidationError as error:
         raise Refused(f"{path}: not a table: {error}") from None
     fault = next(_faults(spec, path), None)
     if fault:

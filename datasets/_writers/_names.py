@@ -1,12 +1,14 @@
 """Names and numbers that a layout can take, as close to the source's own as may be."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 from amodal_bench.types import parse_id
 
 _UNFIT = re.compile(r"[^\w. -]")
+_LONGEST = 200  # bytes of a file's name without suffix; systems take 255
 _DIGITS = 18  # a whole number of so many fits into 64 bits
 
 
@@ -19,14 +21,23 @@ class Names:
 
     def __getitem__(self, name: str) -> str:
         if name not in self._given:
-            fit = base = _UNFIT.sub("_", name).strip(" .") or "_"
+            fit = base = _shortened(_UNFIT.sub("_", name)).strip(" .") or "_"
             count = 1
-            while fit in self._taken:
+            while _folded(fit) in self._taken:
                 count += 1
                 fit = f"{base}-{count}"
-            self._taken.add(fit)
+            self._taken.add(_folded(fit))
             self._given[name] = fit
         return self._given[name]
+
+
+def _shortened(name: str) -> str:
+    return name.encode()[:_LONGEST].decode(errors="ignore")
+
+
+def _folded(name: str) -> str:
+    """What disks that do not tell cases or spellings of one letter apart make of a name."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def whole_numbers(names: Sequence[str]) -> list[int]:

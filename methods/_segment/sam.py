@@ -1,15 +1,11 @@
 """SAM through the package segment_anything: sizes, checkpoints, prompts."""
 
-import pickle
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
@@ -27,11 +23,6 @@ from .settings import Segmenter
 State = dict[str, Tensor]
 POSITION = "image_encoder.pos_embed"  # (1, rows, columns, width of the transformer)
 WIDTHS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
-# What reading a damaged file raises; the old format of .pth is read without any check of its own.
-_BROKEN = (
-    SafetensorError, pickle.UnpicklingError, struct.error, EOFError,
-    RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
-)  # fmt: skip
 
 
 def _nano() -> Sam:
@@ -71,21 +62,13 @@ def load_sam(kind: str, path: Path) -> Sam:
 
 def read(path: Path) -> State:
     """The tensors of a checkpoint, which is never unpickled beyond plain data; raises `Refused`."""
-    try:
-        loaded: Any = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
-    except _BROKEN as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise Refused(f"{path}: not a whole checkpoint of tensors: {type(error).__name__}: {first}") from None
+    loaded = weights.read(path)
     for inside in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(inside), Mapping):
             loaded = loaded[inside]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise Refused(f"{path}: expected a mapping of names to tensors, found {_described(loaded)}")
     return dict(loaded)
-
-
-def _unpickle(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _described(loaded: Any) -> str:

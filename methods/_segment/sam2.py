@@ -1,6 +1,5 @@
 """SAM 2 for single images, through transformers: checkpoints, prompts."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from transformers import Sam2ImageProcessor, Sam2Model
 from transformers.utils import logging
 
+from amodal_bench.documents import BadDocument, parse_json
 from amodal_bench.errors import Refused
 from amodal_bench.types import Image, Mask
 
@@ -67,9 +67,10 @@ def _check_kind(folder: Path) -> None:
             "such as that of facebook/sam2.1-hiera-large"
         )
     try:
-        kind = json.loads(path.read_text()).get("model_type")
-    except ValueError as error:
-        raise Refused(f"{path}: not JSON: {error}") from None
+        config = parse_json(path.read_bytes())
+    except BadDocument as error:
+        raise Refused(f"{path} {error}") from None
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in KINDS:
         raise Refused(f"{path} is of a {kind!r} model, expected one of {', '.join(KINDS)}")
 

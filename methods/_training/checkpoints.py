@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from amodal_bench.errors import Refused
+
 from . import weights
 
 _KEPT = 10
@@ -35,5 +37,7 @@ class Checkpoints:
         """The state after the last whole epoch, None at the beginning."""
         if not self._latest.is_file():
             return None
-        state: dict[str, Any] = torch.load(self._latest, map_location="cpu", weights_only=True)
+        state = weights.read(self._latest)
+        if not isinstance(state, dict):
+            raise Refused(f"{self._latest} holds no state of a training: delete it, or --fresh starts over")
         return state

@@ -1,9 +1,13 @@
 """Weights on disk: safetensors with metadata, and errors that name what does not fit."""
 
 import json
+import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -13,6 +17,11 @@ from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
 
 _SHOWN = 5
+# What reading a damaged file raises; the old format of torch is read without any check of its own.
+_BROKEN = (
+    SafetensorError, struct.error, EOFError,
+    RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+)  # fmt: skip
 
 
 def save(network: nn.Module, path: Path, metadata: Mapping[str, str], half: bool) -> None:
@@ -32,13 +41,24 @@ def canonical(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[end:]
 
 
+def read(path: Path) -> Any:
+    """What a .safetensors file, or a torch file of plain data, holds; raises `Refused` naming a damaged one."""
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
+    except pickle.UnpicklingError:  # its own text advises to run the code in the file
+        raise Refused(f"{path}: not a whole checkpoint of tensors: it is damaged, or holds more than tensors") from None
+    except _BROKEN as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise Refused(f"{path}: not a whole checkpoint of tensors: {type(error).__name__}: {first}") from None
+
+
+def _unpickle(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load(network: nn.Module, path: Path) -> None:
     """Read a file into a network (fp16 becomes fp32); raises `Refused` naming the first tensors that do not fit."""
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise Refused(f"{path}: not a whole safetensors file: {error}") from None
-    fit(network, state, str(path))
+    fit(network, read(path), str(path))
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:

@@ -1,11 +1,11 @@
 """conddiff: CondDiff-AMO, a conditional diffusion model on masks. Importing this needs no torch; `load` does."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from amodal_bench.documents import BadDocument, parse_json
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
@@ -45,7 +45,7 @@ class CondDiff(Method[CondDiffParams]):
         """Refuse weights that were trained for another network or another noise."""
         if "params" not in metadata:
             return
-        stored, wanted = json.loads(metadata["params"]), resolved(self.params)
+        stored, wanted = _stored(metadata["params"]), resolved(self.params)
         faults = [
             f"  {name}: trained with {before!r}, asked for {now!r}"
             for name in bound_names(stored, wanted)
@@ -120,6 +120,16 @@ class CondDiff(Method[CondDiffParams]):
         start(self.params, train, val, run)
 
 
+def _stored(text: str) -> dict[str, Any]:
+    try:
+        params = parse_json(text.encode())
+    except BadDocument as error:
+        raise Refused(f"the parameters in the header of these weights: the text {error}") from None
+    if not isinstance(params, dict) or not isinstance(params.get("model", {}), dict):
+        raise Refused("the parameters in the header of these weights are no mapping of names to values")
+    return params
+
+
 def bound_names(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Dotted names of the parameters that weights are bound to."""
     model = sorted({*stored.get("model", {}), *wanted["model"]})
@@ -128,5 +138,5 @@ def bound_names(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 
 def _at(values: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
-        values = values.get(part, {})
+        values = values.get(part, {}) if isinstance(values, Mapping) else {}
     return values

@@ -1,16 +1,11 @@
 """Weights from elsewhere for the conditioning network: timm's, official PVTv2, CamoDiffusion's layout."""
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import timm
-import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from amodal_bench.errors import Refused
@@ -53,13 +48,12 @@ def read(path: Path) -> State:
     """Tensors of a .safetensors file or of a torch checkpoint, which is never unpickled beyond plain data."""
     if not path.is_file():
         raise Refused(f"train.backbone_weights {path}: no such file (a file, 'auto', or leave it out)")
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise Refused(f"{path}: not a checkpoint of tensors: {str(error).splitlines()[0]}") from None
+    loaded = weights.read(path)
     for inside in ("model", "state_dict"):
-        if isinstance(loaded.get(inside), Mapping):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(inside), Mapping):
             loaded = loaded[inside]
+    if not isinstance(loaded, Mapping):
+        raise Refused(f"{path}: expected a mapping of names to tensors, found {type(loaded).__name__}")
     return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
 
 
@@ -76,11 +70,6 @@ def convert(state: State) -> State:
             new = re.sub(pattern, replacement, new)
         found[new] = value
     return found
-
-
-def _torch_load(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return loaded
 
 
 def _from_timm(name: str) -> State:

@@ -1,11 +1,11 @@
 """Which inpainting pipelines are known, where they lie, and what their folders say of them. No torch here."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from amodal_bench.documents import BadDocument, parse_json
 from amodal_bench.errors import Refused
 from amodal_bench.methods import _pretrained
 from amodal_bench.methods._pretrained import Source
@@ -144,10 +144,14 @@ def check_size(folder: Path, kind: Kind, resolution: int) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError) as error:
+        found = parse_json(path.read_bytes())
+        if not isinstance(found, dict):
+            raise BadDocument("holds no mapping")
+        return found
+    except (OSError, BadDocument) as error:
+        reason = error if isinstance(error, BadDocument) else type(error).__name__
         raise Refused(
-            f"{path} cannot be read ({type(error).__name__}): expected a folder in the layout of diffusers, with "
+            f"{path} cannot be read ({reason}): expected a folder in the layout of diffusers, with "
             "model_index.json and one folder a part, as `hf download` and `save_pretrained` leave it"
         ) from error
 

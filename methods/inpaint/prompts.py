@@ -70,9 +70,23 @@ def _remembered(folder: Path, kind: Kind, settings: Backbone, prompt: str, devic
     except OSError as error:
         log.warning("embeddings of the prompt are made anew each time: %s", error)
         return _encoded(folder, kind, settings, prompt, device)
+    found = _kept(note, kind)
+    if found is None:
+        found = _encoded(folder, kind, settings, prompt, device)
+        write_atomic(note, save(found, {"prompt": prompt}))
+    return found
+
+
+def _kept(note: Path, kind: Kind) -> Embeddings | None:
+    """What the cache holds; None where it holds nothing, or nothing that is whole."""
     if not note.is_file():
-        write_atomic(note, save(_encoded(folder, kind, settings, prompt, device), {"prompt": prompt}))
-    return load_file(note)
+        return None
+    try:
+        found: Embeddings = load_file(note)
+    except SafetensorError as error:
+        log.warning("%s is damaged and is made anew (%s)", note, error)
+        return None
+    return found if all(name in found for name in _NAMES[kind.family]) else None
 
 
 def _note(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Path:

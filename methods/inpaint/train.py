@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from amodal_bench.cache import write_atomic
@@ -75,7 +76,7 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
             _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
         weights.save(vae, place, run.metadata, half=False)
     accelerator.wait_for_everyone()
-    vae.load_state_dict(load_file(place))
+    weights.load(vae, place)
     torch.manual_seed(run.seed)
     network = (
         _read(UNet2DConditionModel, config.start / "unet")
@@ -89,7 +90,10 @@ def _read(part: Any, folder: Path) -> Any:
     """A part of a pipeline in float32; raises `Refused` where the folder does not hold it."""
     if not (folder / "config.json").is_file():
         raise Refused(f"train.start: {folder} is no part of a pipeline: name the folder with model_index.json")
-    return part.from_pretrained(folder, local_files_only=True).float()
+    try:
+        return part.from_pretrained(folder, local_files_only=True).float()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise Refused(f"train.start: {folder} cannot be loaded: {error}") from error
 
 
 def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:

@@ -176,6 +176,16 @@ def test_names_become_fit_for_files_and_stay_different() -> None:
     ]
 
 
+def test_names_that_a_disk_takes_for_one_stay_different_and_long_ones_fit() -> None:
+    names = Names()
+    assert [names[n] for n in ("Cat", "cat", "caf\u00e9", "cafe\u0301", "/../cat")] == [
+        "Cat", "cat-2", "caf\u00e9", "cafe_", "_.._cat",
+    ]  # fmt: skip
+    long = [names["x" * 400 + end] for end in "ab"]
+    assert len(set(long)) == 2
+    assert all(len(name) < 210 for name in long)
+
+
 def test_annotation_ids_are_kept_where_they_differ_all_over(tmp_path: Path) -> None:
     first = travel(source("squares"), "cocoa_cls", tmp_path / "first", limit=5).target.whole
     second = travel(first, "kins-2020", tmp_path / "second")

@@ -56,7 +56,7 @@ def test_runs_that_cannot_be_read_are_named_and_left_out(golden: Path, cli: Cli)
     done = cli("report", "--results", golden, "--protocol", "pooled/1", "--draws", 10, "--plugin", SQUARES)
     assert done.returncode == 0, done.stderr
     assert "has schema version 99; this amodal_bench reads up to 1: upgrade it" in done.stdout
-    assert "has no instances.parquet yet: the same bench command finishes the run" in done.stdout
+    assert "is complete by its run.json, but has no instances.parquet: the folder was copied in part" in done.stdout
     assert "1 runs: " in done.stdout
     page = (golden / "report" / "index.html").read_text()
     assert "2 runs left out." in page
@@ -113,7 +113,8 @@ def test_runs_of_one_method_are_told_apart_by_seed_then_key(golden: Path) -> Non
 def test_without_the_files_a_sentence_stands_for_the_pictures(golden: Path) -> None:
     change_request(golden, plugins=[])
     gallery = made(golden, plugins=())["galleries"][0]
-    assert gallery["fault"].startswith("No pictures: unknown dataset 'squares'.")
+    assert gallery["fault"].startswith("No pictures: the run used the plugin squares (sha256 ")
+    assert "...): give it with --plugin FILE." in gallery["fault"]
     assert [item["files"] for item in gallery["items"]] == [{}] * 6
 
 

@@ -133,13 +133,21 @@ def test_metadata_says_beforehand_what_does_not_fit(tiny: CondDiffParams) -> Non
     CondDiff(CondDiffParams.model_validate(sampling)).check_weights(metadata)
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"model": 3}', "[" * 9999])
+def test_metadata_that_is_damaged_is_refused(tiny: CondDiffParams, text: str) -> None:
+    with pytest.raises(Refused, match="the parameters in the header of these weights"):
+        CondDiff(tiny).check_weights({"params": text})
+    with pytest.raises(Refused, match=r"diffusion\.noise_d: trained with \{\}, asked for"):
+        CondDiff(tiny).check_weights({"params": json.dumps({**resolved(tiny), "diffusion": "linear"})})
+
+
 def test_a_file_that_was_cut_off_is_refused(tiny: CondDiffParams, tmp_path: Path) -> None:
     path = saved(tmp_path / "model.safetensors", tiny)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(Refused, match="not a whole safetensors file"):
+    with pytest.raises(Refused, match="not a whole checkpoint of tensors"):
         CondDiff(tiny).load(Runtime(checkpoint=path))
     path.write_bytes(struct.pack("<Q", 10**9))
-    with pytest.raises(Refused, match="not a whole safetensors file"):
+    with pytest.raises(Refused, match="not a whole checkpoint of tensors"):
         CondDiff(tiny).load(Runtime(checkpoint=path))
 
 

@@ -9,8 +9,8 @@ import pytest
 import amodal_bench as ab
 from amodal_bench import presets, run
 from amodal_bench.job import Request, prepare
-from amodal_bench.locate import read_metadata
 from amodal_bench.registry import Registry
+from amodal_bench.weights_header import read_metadata
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "methods" / "conddiff" / "weights" / "conddiff-nano.safetensors"

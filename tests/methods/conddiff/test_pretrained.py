@@ -90,13 +90,13 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no such file"):
         load_backbone(Pcn(MODEL), MODEL, str(tmp_path / "none.pth"))
     (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
-    with pytest.raises(Refused, match="not a checkpoint of tensors"):
+    with pytest.raises(Refused, match="not a whole checkpoint of tensors"):
         load_backbone(Pcn(MODEL), MODEL, str(tmp_path / "bad.pth"))
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"model": Path("x")}, tmp_path / "code.pth")
-    with pytest.raises(Refused, match="not a checkpoint of tensors"):
+    with pytest.raises(Refused, match="not a whole checkpoint of tensors"):
         load_backbone(Pcn(MODEL), MODEL, str(tmp_path / "code.pth"))
 
 

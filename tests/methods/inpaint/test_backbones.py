@@ -186,7 +186,7 @@ def test_a_folder_that_is_no_pipeline_is_refused(folder: Make, tmp_path: Path) -
     with pytest.raises(Refused, match=expected):
         opened(tmp_path)
     (tmp_path / "model_index.json").write_text("{no json")
-    with pytest.raises(Refused, match=r"model_index\.json cannot be read \(JSONDecodeError\)"):
+    with pytest.raises(Refused, match=r"model_index\.json cannot be read \(is not JSON\)"):
         opened(tmp_path)
 
 
@@ -297,6 +297,17 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
         after = opened(folder("sd9"))._prompt
     assert "embeddings of the prompt are made anew each time" in caplog.text
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("damage", [b"", b"broken", b"\0" * 64])
+def test_damaged_embeddings_in_the_cache_are_made_anew(damage: bytes, folder: Make) -> None:
+    before = opened(folder("sd9"))._prompt
+    kept = list((cache_folder() / "prompts").glob("*"))
+    for path in kept:
+        path.write_bytes(damage)
+    after = opened(folder("sd9"))._prompt
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert any(path.read_bytes() != damage for path in kept)
 
 
 def test_embeddings_that_come_with_the_folder_stand_for_text_encoders(folder: Make, tmp_path: Path) -> None:

@@ -147,7 +147,10 @@ def test_another_kind_of_model_is_refused(broken: Path) -> None:
     with pytest.raises(Refused, match=r"config\.json is of a 'sam' model, expected one of sam2, sam2_video"):
         load_sam2(broken)
     (broken / "config.json").write_text("{")
-    with pytest.raises(Refused, match=r"config\.json: not JSON"):
+    with pytest.raises(Refused, match=r"config\.json is not JSON"):
+        load_sam2(broken)
+    (broken / "config.json").write_text("[]")
+    with pytest.raises(Refused, match=r"config\.json is of a None model"):
         load_sam2(broken)
 
 

@@ -1,0 +1,19 @@
+"""The checkpoint that a training goes on from: a damaged one is named."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from amodal_bench.errors import Refused
+from amodal_bench.methods._training.checkpoints import Checkpoints
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut off", "text", "a list"])
+def test_a_damaged_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "latest.pt"
+    torch.save([1] if kind == "a list" else {"step": torch.zeros(100)}, path)
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut off": whole[:-90], "text": b"step: 3", "a list": whole}[kind])
+    with pytest.raises(Refused, match=r"latest\.pt(: not a whole checkpoint of tensors| holds no state of a training)"):
+        Checkpoints(tmp_path, 1).read()
