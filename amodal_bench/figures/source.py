@@ -14,7 +14,6 @@ from amodal_bench import rle
 from amodal_bench.cache import file_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady, Refused, RunDamaged
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.images import MOST_PIXELS
 from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
 from amodal_bench.places import remembered
@@ -23,7 +22,7 @@ from amodal_bench.presets import build
 from amodal_bench.reading import nothing_left, readable
 from amodal_bench.registry import Registry
 from amodal_bench.spec import resolved
-from amodal_bench.types import AmodalSample, Mask
+from amodal_bench.types import MOST_PIXELS, AmodalSample, Mask
 from amodal_bench.visible_source import TRUTH, with_visible
 
 
