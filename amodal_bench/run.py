@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from amodal_bench import places, provenance
 from amodal_bench import plan as planning
+from amodal_bench.child import Orders
 from amodal_bench.errors import Incomplete, Refused
 from amodal_bench.job import Job
 from amodal_bench.journal import Journal
@@ -21,7 +22,7 @@ from amodal_bench.predict import Item, Reporter, Silent, Tally, TooManyErrors, p
 from amodal_bench.protocol import DEFAULT
 from amodal_bench.rows import FINISHED, SCHEMA_VERSION
 from amodal_bench.store import RunFolder
-from amodal_bench.workers import DIED, LATE, Crew, Orders
+from amodal_bench.workers import DIED, LATE, Crew
 
 log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between two looks at a run that another process works on

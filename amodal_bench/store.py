@@ -23,7 +23,7 @@ from amodal_bench.journal import FOLDER as JOURNAL
 from amodal_bench.journal import Entry, entries
 from amodal_bench.kinds import FOLDER as ERRORS
 from amodal_bench.lock import HOLDER, LOCK
-from amodal_bench.merging import DIGITS, OldTables, PartFile, Source, file_sha256, merge, overview
+from amodal_bench.merging import merge
 from amodal_bench.names import plain_name
 from amodal_bench.record import read_record
 from amodal_bench.rows import (
@@ -40,6 +40,7 @@ from amodal_bench.rows import (
     unreadable,
     write_table,
 )
+from amodal_bench.sources import DIGITS, OldTables, PartFile, Source, file_sha256, overview
 from amodal_bench.spec import RunSpec
 
 RESERVED = ("tables", "report")  # names in results/ that are no dataset

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from amodal_bench import run, streams
+from amodal_bench.child import Orders, Word
 from amodal_bench.errors import Refused
 from amodal_bench.guard import Failure, guarded
 from amodal_bench.interrupts import Interrupted, interruptible
 from amodal_bench.job import Request, prepare
 from amodal_bench.predict import TooManyErrors
-from amodal_bench.workers import Orders, Word
 
 _GRACE = 30.0  # seconds to write what is finished, once the parent is gone
 

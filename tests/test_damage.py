@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from amodal_bench import merging, store
+from amodal_bench import store
 from amodal_bench.errors import RunDamaged
-from amodal_bench.merging import PartFile, merge
+from amodal_bench.merging import merge
 from amodal_bench.rows import Row
+from amodal_bench.sources import TABLES, PartFile, file_sha256
 from amodal_bench.store import RunFolder
 
 GOLDEN = Path(__file__).parent / "data" / "runs"
@@ -24,7 +25,7 @@ def complete(tmp_path: Path) -> RunFolder:
     source = next(f for f in store.find_runs(GOLDEN) if f.record()["preset"] == "dilate")
     folder = RunFolder(tmp_path / source.path.name)
     shutil.copytree(source.path, folder.path)
-    tables = {name: merging.file_sha256(folder.path / f"{name}.parquet") for name in merging.TABLES}
+    tables = {name: file_sha256(folder.path / f"{name}.parquet") for name in TABLES}
     folder.write_record({**folder.record(), "tables": tables})
     return folder
 

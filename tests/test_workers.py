@@ -283,7 +283,7 @@ def test_rows_that_nobody_brings_are_an_error_with_its_reason(job: Any, monkeypa
 
 
 def _orders(facts: dict[str, Any]) -> Any:
-    from amodal_bench.workers import Orders
+    from amodal_bench.child import Orders
 
     return Orders(**{**facts, "skip": tuple(f"squares/test/{k // 3:02d}/{k % 3}" for k in range(2, 24))})
 

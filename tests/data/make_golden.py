@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from amodal_bench import merging, rows, run, scoring, store
+from amodal_bench import rows, run, scoring, store
 from amodal_bench.job import Request, prepare
 from amodal_bench.presets import embedded_methods
 from amodal_bench.protocol import protocols
+from amodal_bench.sources import file_sha256
 
 PLUGINS = (Path("tests/plugins/squares.py"), Path("tests/plugins/dilate.py"))
 RUNS = Path("tests/data/runs")
@@ -34,7 +35,7 @@ def make_run(method: str, dataset: str) -> None:
     weights = record["weights"] and {**record["weights"], "path": Path(record["weights"]["path"]).name}
     pretrained = {part: {**facts, "path": Path(facts["path"]).name} for part, facts in record["pretrained"].items()}
     own = {"hardware": {"cpu": "any"}, "argv": ["make_golden.py"], "git": None, "weights": weights}
-    tables = {**record["tables"], "timings": merging.file_sha256(path)}
+    tables = {**record["tables"], "timings": file_sha256(path)}
     job.folder.write_record({**record, **own, "pretrained": pretrained, "tables": tables})
 
 

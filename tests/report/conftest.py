@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from amodal_bench import rows
-from amodal_bench.merging import TABLES
 from amodal_bench.protocol import DEFAULT, Protocol, protocols
 from amodal_bench.report.build import Report, build
 from amodal_bench.report.gallery import Wishes
+from amodal_bench.sources import TABLES
 from amodal_bench.store import RunFolder, find_runs
 
 ROOT = Path(__file__).parent.parent.parent
