@@ -4,6 +4,7 @@ Accepted are UTF-8 with or without a byte order mark, gzip, and NaN and Infinity
 not have: they become null. What can not be read is named as what it is, with its line.
 """
 
+import codecs
 import logging
 import re
 import zlib
@@ -22,9 +23,13 @@ BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
 WIDE = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 LEAST_BOMB, MOST_RATIO = 256 << 20, 200  # bytes; annotation files shrink to a fifth, at most to a fiftieth
-_STEP = 8 << 20  # bytes inflated at a time
+_STEP = 8 << 20  # bytes unpacked or looked at at a time
 _NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity|nan|inf)\b', re.DOTALL)
 _PLACE = re.compile(r" ?\(byte (\d+)\)$")
+
+
+class OtherFormat(DatasetNotReady):
+    """A file is valid JSON, but holds something else than it was asked for."""
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -50,19 +55,19 @@ def read_text(path: Path) -> bytes:
             raise DatasetNotReady(f"{path}: is {name}, JSON files are UTF-8: save it as UTF-8")
     if b"\x00" in text[:4]:
         raise DatasetNotReady(f"{path}: is UTF-16, UTF-32 or no text at all, JSON files are UTF-8: save it as UTF-8")
+    if not text.isascii():
+        _check_encoding(text, path)
     return text
 
 
 def decode(text: bytes, kind: type[T], path: Path) -> T:
-    """JSON text of the file `path` as `kind`; raises `DatasetNotReady`."""
+    """JSON text of the file `path` as `kind`; raises `DatasetNotReady`, `OtherFormat` where the JSON itself is good."""
     try:
         return msgspec.json.decode(text, type=kind, strict=False)
     except msgspec.ValidationError as error:
-        raise DatasetNotReady(f"{path}: not in the official format: {error}") from None
+        raise OtherFormat(f"{path}: not in the official format: {error}") from None
     except RecursionError:
         raise DatasetNotReady(f"{path}: lists or objects are nested in one another deeper than is read") from None
-    except UnicodeDecodeError:
-        raise DatasetNotReady(f"{path}: {_encoding(text)}") from None
     except msgspec.DecodeError as error:
         mended = _without_nan(text, path)
         if mended is not None:
@@ -107,19 +112,25 @@ def _without_nan(text: bytes, path: Path) -> bytes | None:
     if not first:
         return None
     log.warning(
-        "%s: NaN or Infinity %d times, the first in %s: JSON has no such numbers, they are read as null",
+        "%s: numbers that JSON does not have (NaN, Infinity) are read as null: %d, the first in %s",
         path, len(first), _place(text, first[0]),
     )  # fmt: skip
     return mended
 
 
-def _encoding(text: bytes) -> str:
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        where = _place(text, error.start)
-        return f"not UTF-8: byte 0x{text[error.start]:02x} in {where}. Perhaps it is Latin-1: save it as UTF-8"
-    return "not UTF-8 in a string that is spelled with escapes: save it as UTF-8"
+def _check_encoding(text: bytes, path: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(text), _STEP):
+        waiting = len(decoder.getstate()[0])
+        part = text[start : start + _STEP]
+        try:
+            decoder.decode(part, final=start + _STEP >= len(text))
+        except UnicodeDecodeError as error:
+            byte = start - waiting + error.start
+            raise DatasetNotReady(
+                f"{path}: not UTF-8: byte 0x{text[byte]:02x} in {_place(text, byte)}. Perhaps it is Latin-1: save it "
+                "as UTF-8"
+            ) from None
 
 
 def _malformed(text: bytes, error: str) -> str:
@@ -142,16 +153,18 @@ def _place(text: bytes, byte: int) -> str:
     return f"line {line}, column {column}"
 
 
-def identity(value: int | float | str) -> str:
+def identity(value: Any) -> str:
     """An id in one spelling, however the file has it: 7, 7.0 and "7" are one, "007" is another.
 
-    Raises `ValueError` for a number that is not whole, and for an empty text.
+    Raises `ValueError` for a number that is not whole, for an empty text, and for what is neither.
     """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{type(value).__name__} is no id")
     if isinstance(value, float):
         if not value.is_integer():
             raise ValueError(f"{value} is no id")
         value = int(value)
-    text = str(value).strip()
+    text = words(value)
     if not text:
         raise ValueError("an id is empty")
     return text
@@ -167,8 +180,11 @@ def number(value: Any) -> float | None:
 
 
 def words(value: Any) -> str | None:
-    """An optional name, None where it is missing, null or blank; a number as it is written."""
-    return None if value is None else str(value).strip() or None
+    """An optional name, None where it is missing, null or blank; a number as it is written.
+
+    Half a surrogate pair, which no file can hold, becomes a question mark.
+    """
+    return None if value is None else str(value).encode(errors="replace").decode().strip() or None
 
 
 def flag(value: Any) -> bool:

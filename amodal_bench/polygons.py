@@ -2,29 +2,35 @@
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from amodal_bench.errors import BadRecord
 
 MOST_OUTLINE = 3_000_000  # pixels along the outlines of one object: a million beyond the frame and back
 NUMBERS = {int, float, str}
 FLAT = "a polygon must be a flat list of numbers [x1, y1, x2, y2, ...]"
-_PLAIN = msgspec.json.Decoder(list[list[float]])
+NEAR = 16_384  # pixels: so many points at most lie on an outline that can not be too long
+_NEAR_POINTS = MOST_OUTLINE // (2 * NEAR + 1)
+_Polygon = Annotated[list[Annotated[float, Meta(ge=-NEAR, le=NEAR)]], Meta(min_length=6)]
+_PLAIN = msgspec.json.Decoder(list[_Polygon])
 
 
 def plain_polygons(text: bytes) -> list[list[float]] | None:
-    """The polygons of a mask as JSON text where none of them has a fault, else None.
+    """The polygons of a mask as JSON text where nothing is to be said against any of them, else None.
 
-    Most masks are such, and are known as such while they are decoded, which costs a third of checking them later.
+    Most masks are such, and are known as such while they are decoded, which costs far less than to look at them later.
     """
     try:
         polygons = _PLAIN.decode(text)
     except msgspec.ValidationError:
         return None
-    return polygons if all(len(p) >= 6 and len(p) % 2 == 0 for p in polygons) else None
+    points = sum([len(polygon) for polygon in polygons]) // 2
+    even = not any(len(polygon) % 2 for polygon in polygons)
+    return polygons if even and 0 < points <= _NEAR_POINTS else None
 
 
 def polygon_of(part: Any) -> tuple[list[float], str | None]:

@@ -95,7 +95,6 @@ def read_json(text: bytes, height: int, width: int, where: str) -> Reading:
         if text[:1] == b"[":
             polygons = plain_polygons(text)
             if polygons and height * width <= MOST_PIXELS:
-                check_length(polygons, height, width, where)
                 return Reading(union(coco.frPyObjects(polygons, height, width), height, width), 0)
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
