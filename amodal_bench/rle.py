@@ -3,15 +3,21 @@
 A *code* here is pycocotools' compressed form, `{"size": [h, w], "counts": bytes}`, column-major.
 """
 
-import math
+import ast
+import re
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
+import msgspec
 import numpy as np
 from pycocotools import mask as coco
 
 from amodal_bench.errors import BadRecord
-from amodal_bench.types import Mask
+from amodal_bench.polygons import check_length, plain_polygons, polygon_of
+from amodal_bench.types import MOST_PIXELS, Mask
+
+COMPRESSED = range(48, 112)  # the bytes of a compressed string
+RUNS = re.compile(r"\s*\d{1,9}([\s,]+\d{1,9})+\s*")
 
 
 class Code(TypedDict):
@@ -47,18 +53,55 @@ def union(codes: Sequence[Code], height: int, width: int) -> Code:
     return merged
 
 
-def from_annotation(value: Any, height: int, width: int, where: str) -> Code:
-    """Code of a mask in any spelling that the datasets use, for an image of `height` x `width`.
+def difference(code: Code, other: Code) -> Code:
+    """Code of the pixels in `code` that are not in `other`."""
+    return encode(decode(code) & ~decode(other))
 
-    Accepts a compressed code (`counts` str or bytes), an uncompressed one (`counts` list of runs), a flat
-    polygon `[x1, y1, ...]` and a list of polygons. Polygons of fewer than three points add nothing. Raises
-    `BadRecord`, beginning with `where`, for anything else and for sizes that differ from the image's.
+
+class Reading(NamedTuple):
+    """A mask as it was read, and how many parts of its polygon were left out because they are none."""
+
+    code: Code
+    left_out: int
+
+
+def read(value: Any, height: int, width: int, where: str) -> Reading:
+    """A mask in any spelling that the datasets use, for an image of `height` x `width`.
+
+    Accepts a compressed code (`counts` str or bytes, also in a list of one, as the numbers of its bytes or as
+    Python prints bytes), an uncompressed one (`counts` list of runs, or the runs in one string), a flat polygon
+    `[x1, y1, ...]`, and a list of polygons and codes, which are the parts of one object. A part of a polygon that is
+    no polygon (fewer than three points, an odd number of coordinates, something that is no finite number) is left
+    out and counted. Raises `BadRecord`, beginning with `where`, where no part is left, for anything else, for sizes
+    that differ from the image's, for images above `MOST_PIXELS` and for outlines longer than `MOST_OUTLINE`.
     """
+    if height * width > MOST_PIXELS:
+        raise BadRecord(f"{where}: an image of {height} x {width} pixels; at most {MOST_PIXELS:,} are read")
     if isinstance(value, dict):
-        return _from_dict(value, height, width, where)
+        return Reading(_from_dict(value, height, width, where), 0)
     if isinstance(value, list):
-        return _from_polygons(value, height, width, where)
+        return _from_parts(value, height, width, where)
     raise BadRecord(f"{where}: a mask must be an RLE dict or a list of polygon coordinates, got {type(value).__name__}")
+
+
+def from_annotation(value: Any, height: int, width: int, where: str) -> Code:
+    """The code of a mask in any spelling: see `read`."""
+    return read(value, height, width, where).code
+
+
+def read_json(text: bytes, height: int, width: int, where: str) -> Reading:
+    """`read` of a mask kept as JSON text."""
+    try:
+        if text[:1] == b"[":
+            polygons = plain_polygons(text)
+            if polygons and height * width <= MOST_PIXELS:
+                return Reading(union(coco.frPyObjects(polygons, height, width), height, width), 0)
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRecord(f"{where}: a mask that is no JSON ({error})") from None
+    except RecursionError:
+        raise BadRecord(f"{where}: a mask of lists that are nested deeper than is read") from None
+    return read(value, height, width, where)
 
 
 def _from_dict(value: dict[str, Any], height: int, width: int, where: str) -> Code:
@@ -67,20 +110,45 @@ def _from_dict(value: dict[str, Any], height: int, width: int, where: str) -> Co
         raise BadRecord(f"{where}: an RLE needs the keys size and counts, missing {', '.join(sorted(missing))}")
     size, counts = value["size"], value["counts"]
     if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
-        raise BadRecord(f"{where}: RLE of size {size} in an image of size {[height, width]} (height, width)")
+        swapped = " and the other way round" if size == [width, height] else ""
+        told = f"{size}"[:40]
+        raise BadRecord(f"{where}: RLE of size {told} in an image of size {[height, width]} (height, width){swapped}")
+    if isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], (str, bytes)):
+        counts = counts[0]
+    if isinstance(counts, str):
+        counts = _from_text(counts, where)
     if isinstance(counts, list):
         return _from_runs(counts, height, width, where)
-    if isinstance(counts, str):
-        counts = counts.encode("ascii", errors="replace")
     if not isinstance(counts, bytes):
         raise BadRecord(f"{where}: RLE counts must be a string, bytes or a list, got {type(counts).__name__}")
+    if len(counts) > 7 * (height * width + 2):
+        raise BadRecord(f"{where}: RLE counts of {len(counts):,} bytes, more than {height} x {width} pixels can need")
     _check_runs(compressed_runs(counts, where), height, width, where)
     return {"size": [height, width], "counts": counts}
 
 
-def _from_runs(runs: list[Any], height: int, width: int, where: str) -> Code:
-    if not all(isinstance(run, int) and 0 <= run <= height * width for run in runs):
-        raise BadRecord(f"{where}: RLE runs must be whole numbers >= 0, none above {height * width}")
+def _from_text(counts: str, where: str) -> bytes | list[int]:
+    """A compressed string, also as Python prints bytes; or runs with spaces or commas between them."""
+    if counts[:2] in ("b'", 'b"'):  # neither mark occurs in a compressed string
+        try:
+            printed = ast.literal_eval(counts)
+        except (ValueError, SyntaxError):
+            raise BadRecord(f"{where}: RLE counts begin like printed bytes ({counts[:2]}), but are none") from None
+        return bytes(printed)
+    if RUNS.fullmatch(counts):
+        return [int(run) for run in counts.replace(",", " ").split()]
+    return counts.encode("ascii", errors="replace")
+
+
+def _from_runs(numbers: list[Any], height: int, width: int, where: str) -> Code:
+    pixels = height * width
+    if not all(type(n) in (int, float) and 0 <= n <= pixels and n == int(n) for n in numbers):
+        raise BadRecord(f"{where}: RLE runs must be whole numbers >= 0, none above {pixels}")
+    runs = [int(n) for n in numbers]
+    if sum(runs) != pixels and all(n in COMPRESSED for n in runs):  # perhaps the bytes of a compressed string
+        compressed = bytes(runs)
+        _check_runs(compressed_runs(compressed, where), height, width, where)
+        return {"size": [height, width], "counts": compressed}
     _check_runs(np.asarray(runs, dtype=np.int64), height, width, where)
     code: Code = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     return code
@@ -117,24 +185,17 @@ def compressed_runs(counts: bytes, where: str = "RLE") -> np.ndarray[Any, np.dty
     return runs
 
 
-def _from_polygons(value: list[Any], height: int, width: int, where: str) -> Code:
-    polygons = [value] if value and not isinstance(value[0], list) else value
-    usable = [_check_polygon(polygon, where) for polygon in polygons]
-    codes = [p for p in usable if len(p) >= 6]
-    if not codes:
-        raise BadRecord(f"{where}: no polygon has the six numbers of a triangle (got {[len(p) for p in usable]})")
-    return union(coco.frPyObjects(codes, height, width), height, width)
-
-
-def _check_polygon(polygon: Any, where: str) -> list[Any]:
-    try:
-        total = sum(polygon) if isinstance(polygon, list) else None
-    except TypeError:
-        total = None
-    if total is None:
-        raise BadRecord(f"{where}: a polygon must be a flat list of numbers [x1, y1, x2, y2, ...]")
-    if not math.isfinite(total):  # so is the sum of numbers of which one is not
-        raise BadRecord(f"{where}: a polygon holds a coordinate that is not finite")
-    if len(polygon) % 2:
-        raise BadRecord(f"{where}: a polygon has an odd number of coordinates ({len(polygon)})")
-    return polygon  # type: ignore[no-any-return]
+def _from_parts(value: list[Any], height: int, width: int, where: str) -> Reading:
+    parts = value if value and isinstance(value[0], (list, dict)) else [value]
+    codes = [_from_dict(part, height, width, where) for part in parts if isinstance(part, dict)]
+    polygons, faults = [], []
+    for part in parts:
+        if not isinstance(part, dict):
+            polygon, fault = polygon_of(part)
+            polygons.append(polygon) if fault is None else faults.append(fault)
+    if not codes and not polygons:
+        raise BadRecord(f"{where}: {faults[0]}")
+    check_length(polygons, height, width, where)
+    if polygons:
+        codes += coco.frPyObjects(polygons, height, width)
+    return Reading(union(codes, height, width), len(faults))

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from amodal_bench.errors import BadRecord
+
 MOST_PIXELS = 50_000_000  # of an image: with its masks it stays below 1 GiB; more is no dataset's photo
 
 Image = NDArray[np.uint8]  # (H, W, 3), RGB
@@ -51,12 +53,18 @@ def check_mask(mask: Mask, shape: tuple[int, ...], what: str) -> None:
         raise ValueError(f"{what} must be bool {shape}, got {mask.dtype} {mask.shape}")
 
 
+def _meet(mask: Mask, other: Mask) -> bool:
+    """Whether two masks share a pixel; mostly the first one of `mask` tells."""
+    first = mask.argmax()
+    return bool(mask.flat[first] and other.flat[first]) or bool((mask & other).any())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AmodalQuery:
     """All that a method may see of one instance: never the amodal mask.
 
-    `image` is (H, W, 3) uint8 RGB, `visible` (H, W) bool and not empty. Queries of one image come one after
-    the other with equal `image_id`, so a method may keep what it computed for the image.
+    `image` is (H, W, 3) uint8 RGB, `visible` (H, W) bool and not empty (else `BadRecord`). Queries of one image come
+    one after the other with equal `image_id`, so a method may keep what it computed for the image.
     """
 
     id: str
@@ -70,7 +78,7 @@ class AmodalQuery:
             raise ValueError(f"{self.id}: image must be uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}")
         check_mask(self.visible, self.image.shape[:2], f"{self.id}: visible mask")
         if not self.visible.any():
-            raise ValueError(f"{self.id}: visible mask is empty; a method needs at least one visible pixel")
+            raise BadRecord(f"{self.id}: visible mask is empty; a method needs at least one visible pixel")
         if self.category is not None and not is_text(self.category):
             raise ValueError(f"{self.id}: category must be text or None, got {self.category!r}")
 
@@ -78,6 +86,8 @@ class AmodalQuery:
 @dataclass(frozen=True, slots=True, eq=False)
 class AmodalSample:
     """A query with its answer and the facts that the annotation states about it.
+
+    Raises `BadRecord` where the amodal mask is empty or shares no pixel with the true visible one.
 
     `true_visible` is set only where the query carries a visible mask from elsewhere (a detector's): the
     method gets that one, the metric keeps the truth.
@@ -93,11 +103,13 @@ class AmodalSample:
         shape = self.query.visible.shape
         check_mask(self.amodal, shape, f"{self.query.id}: amodal mask")
         if not self.amodal.any():
-            raise ValueError(f"{self.query.id}: amodal mask is empty")
+            raise BadRecord(f"{self.query.id}: amodal mask is empty")
         if self.true_visible is not None:
             check_mask(self.true_visible, shape, f"{self.query.id}: true visible mask")
         if not isinstance(self.is_stuff, (bool, np.bool_, NoneType)):
             raise ValueError(f"{self.query.id}: is_stuff must be True, False or None, got {self.is_stuff!r}")
+        if not _meet(self.visible, self.amodal):
+            raise BadRecord(f"{self.query.id}: the visible mask lies wholly outside the amodal mask")
 
     @property
     def visible(self) -> Mask:

@@ -4,7 +4,6 @@
 in COCO results) or a Parquet table of `image_id, ann_id, size, counts`; ids are the IMAGE and ANN parts of ours.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from amodal_bench import rle
 from amodal_bench.cache import file_digest
 from amodal_bench.errors import BadRecord, Refused
+from amodal_bench.json_files import identity, read_json
 from amodal_bench.plugin import AnyDataset, Dataset
 from amodal_bench.types import AmodalSample, parse_id
 
@@ -64,17 +64,17 @@ def _entries(path: Path) -> Iterator[tuple[Any, Any, Any]]:
     if path.suffix == ".parquet":
         yield from _parquet(path)
         return
-    try:
-        entries = json.loads(path.read_text())
-    except ValueError as error:
-        raise Refused(f"{path}: not valid JSON, perhaps cut off ({error})") from None
+    entries = read_json(path, Any)
     if not isinstance(entries, list):
         raise Refused(f"{path}: must hold a list of masks, holds {type(entries).__name__}")
     for place, entry in enumerate(entries):
         names = ("image_id", "ann_id", "segmentation")
         if not isinstance(entry, Mapping) or not all(name in entry for name in names):
             raise Refused(f"{path}: entry {place} needs image_id, ann_id and segmentation")
-        yield entry["image_id"], entry["ann_id"], entry["segmentation"]
+        try:
+            yield identity(entry["image_id"]), identity(entry["ann_id"]), entry["segmentation"]
+        except ValueError as error:
+            raise Refused(f"{path}: entry {place}: image_id and ann_id must be numbers or words ({error})") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[Any, Any, Any]]:

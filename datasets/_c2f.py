@@ -20,14 +20,15 @@ from typing import Any, Generic, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-from amodal_bench import rle
-from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.errors import DatasetNotReady
+from amodal_bench.json_files import number as optional_number
 
-from ._coco_like import A, CocoFile, ImageEntry, Masks, Side, annotations_by_image, category_names, record_of
+from ._coco_like import A, CocoFile, Masks, annotations_by_image, masks_of, record_of
+from ._entries import NO_SIZE, size_of
 from ._pickle import load
-from ._records import Record, read_mask
+from ._records import NO_FORMAT, NO_IMAGE, Record, unreadable
 
 ROWS = {  # how a row is spelled
     "object": re.compile(r"(\d+)_(\d+)"),
@@ -35,7 +36,6 @@ ROWS = {  # how a row is spelled
     "of_image": re.compile(r"(\d+)_(\d+)_\d+"),
     "of_file": re.compile(r"(\d+),[^,]+"),
 }
-SHORT = 100  # bytes of JSON: a code with more has pixels
 
 
 class Key(NamedTuple):
@@ -49,6 +49,11 @@ class Key(NamedTuple):
     def outer(self) -> str | int:
         """Its image's key."""
         return self.image if self.detector is None else f"{self.detector}_{self.image}"
+
+    @property
+    def annotation(self) -> str:
+        """As it stands in ids."""
+        return str(self.number) if self.detector is None else f"{self.detector}.{self.number}"
 
 
 class Place(NamedTuple):
@@ -70,10 +75,15 @@ class Annotations(Generic[A]):
         self._masks = masks
 
     @cached_property
-    def _found(self) -> tuple[CocoFile[A], dict[int, ImageEntry], dict[int, list[A]], dict[int, str]]:
+    def _found(self) -> tuple[CocoFile[A], dict[str, list[A]]]:
         file = self._read(self._files[0])
-        images = {image.id: image for image in file.images}
-        return file, images, annotations_by_image(file.annotations), category_names(file)
+        if file.malformed:
+            place, _, text = file.malformed[0]
+            raise DatasetNotReady(
+                f"{self._files[0]}: annotations[{place}]: {text}. {self._listing.name} names annotations by their "
+                "place, so none may be left out."
+            )
+        return file, annotations_by_image(file.annotations)
 
     def record(self, place: Place, where: str) -> Record:
         """The annotation at a place; raises `DatasetNotReady` where there is none."""
@@ -81,25 +91,12 @@ class Annotations(Generic[A]):
             raise DatasetNotReady(
                 f"{self._listing.parent / where}: names an annotation of the official JSON file, which is not there"
             )
-        file, images, by_image, names = self._found
-        annotations = file.annotations if place.image is None else by_image.get(place.image, [])
+        file, by_image = self._found
+        annotations = file.annotations if place.image is None else by_image.get(str(place.image), [])
         if place.number >= len(annotations):
             raise DatasetNotReady(f"{self._listing.parent / where}: {self._files[0].name} has no such annotation")
         annotation = annotations[place.number]
-        return record_of(self._files[0], images[annotation.image_id], annotation, self._masks(annotation), names)
-
-
-class Sized(Struct):
-    """What is read of a predicted mask beside its text: the size of the image."""
-
-    size: tuple[Side, Side]
-
-
-class Facts(Struct):
-    """What is read of an object beside the texts of its masks."""
-
-    pred_visible_mask: Sized
-    occlude_rate: float | None = None
+        return record_of(self._files[0], file, annotation, self._masks(annotation))
 
 
 class Found(Struct):
@@ -194,27 +191,29 @@ class Source:
         where = f"{self.pickle.name}: {key.outer}, object {key.number}"
         file = self.file_of(key.image)
         if file is None:
-            raise DatasetNotReady(f"{self.pickle.parent / where}: image {key.image} is not in images")
+            return unreadable(str(key.image), key.annotation, where, NO_IMAGE, where)
         try:
             found = msgspec.convert(value, Found)
             amodal, visible, given = map(_text, (found.gt_full_mask, found.gt_visible_mask, found.pred_visible_mask))
-            facts = {"pred_visible_mask": msgspec.Raw(given), "occlude_rate": found.occlude_rate}
-            known = msgspec.json.decode(msgspec.json.encode(facts, enc_hook=_plain), type=Facts)
         except (msgspec.MsgspecError, TypeError, RecursionError) as error:
-            raise DatasetNotReady(f"{self.pickle.parent / where}: not in the official format: {error}") from None
-        height, width = known.pred_visible_mask.size
+            return unreadable(str(key.image), key.annotation, where, NO_FORMAT, f"{where}: {error}")
+        masks = masks_of(Raw(amodal), Raw(visible), "no visible mask (gt_visible_mask)")
+        size = size_of(given)
+        if size is None:
+            return unreadable(str(key.image), key.annotation, where, NO_SIZE, f"{where}: pred_visible_mask has no size")
         return Record(
             image=str(key.image),
-            annotation=f"{key.detector}.{key.number}" if key.detector else str(key.number),
+            annotation=key.annotation,
             file=file,
             where=where,
-            height=height,
-            width=width,
-            amodal=amodal,
-            visible=visible,
+            height=size[0],
+            width=size[1],
+            amodal=masks.amodal,
+            visible=masks.visible,
+            lacking=masks.lacking,
+            dropped=masks.dropped,
             given=given if self.predicted else None,
-            declared_rate=known.occlude_rate,
-            dropped=_unusable(given, height, width) if self.predicted else None,
+            declared_rate=optional_number(found.occlude_rate),
         )
 
 
@@ -229,13 +228,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} where masks and numbers are expected")
-
-
-def _unusable(given: bytes, height: int, width: int) -> str | None:
-    """Why a method could not be given this mask."""
-    if len(given) >= SHORT:
-        return None
-    try:
-        return None if rle.area(read_mask(given, height, width, "")) else "predicted visible mask is empty"
-    except BadRecord:
-        return "malformed mask"

@@ -5,45 +5,41 @@ says how they become `Masks`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
-from amodal_bench.errors import DatasetNotReady
+from amodal_bench.json_files import OtherFormat, decode, number, read_text, words
 from amodal_bench.plugin import DatasetCard, Location
 
+from ._entries import NO_SIZE, Id, ImageEntry, Images, image_size, images_by_id, spelled
 from ._location import missing
-from ._records import Record, present, read_json, repeated
+from ._records import NO_FORMAT, Malformed, Record, each, once, present, unreadable
 
 TWICE = "another annotation has the same id"
-Side = Annotated[int, Meta(ge=1, le=30_000)]  # pixels; more is no photo but a damaged header
-
-
-class ImageEntry(Struct, gc=False):
-    """One photo."""
-
-    id: int
-    file_name: str
-    height: Side
-    width: Side
 
 
 class Category(Struct, gc=False):
     """What an object is."""
 
-    id: int
-    name: str
+    id: Id
+    name: str | int | float | bool | None = None
 
 
 class Annotation(Struct, gc=False):
     """What every annotation has; the subclass of a dataset adds its masks as Raw, so that none is parsed here."""
 
-    id: int
-    image_id: int
-    category_id: int | None = None
-    occlude_rate: float | None = None
+    id: Id
+    image_id: Id
+    category_id: Id | None = None
+    occlude_rate: float | str | bool | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """The declared occlusion rate, where it is a number."""
+        return number(self.occlude_rate)
 
 
 class VisibleAnnotation(Annotation, gc=False, kw_only=True):
@@ -51,17 +47,30 @@ class VisibleAnnotation(Annotation, gc=False, kw_only=True):
 
     segmentation: Raw
     visible_mask: Raw = Raw()
+    invisible_mask: Raw = Raw()
+
+    def masks(self, lacking: str | None) -> "Masks":
+        """`lacking`: why such an object without a visible and an invisible mask is no instance, None where it is."""
+        return masks_of(self.segmentation, self.visible_mask, lacking, self.invisible_mask)
 
 
 A = TypeVar("A", bound=Annotation)
 
 
-class CocoFile(Struct, Generic[A]):
-    """The whole JSON file."""
+class _Strict(Struct, Generic[A]):
+    """The whole JSON file, where all of it is in the official format."""
 
     images: list[ImageEntry]
     annotations: list[A]
     categories: list[Category] = []
+
+
+class _Loose(Struct):
+    """The whole JSON file, where some of it may not be."""
+
+    images: list[Raw]
+    annotations: list[Raw]
+    categories: list[Raw] = []
 
 
 class ImagesOnly(Struct):
@@ -70,86 +79,107 @@ class ImagesOnly(Struct):
     images: list[ImageEntry]
 
 
+@dataclass(frozen=True, slots=True)
+class CocoFile(Generic[A]):
+    """What was read of a JSON file; `malformed` are annotations that were not."""
+
+    images: Images
+    annotations: list[A]
+    categories: dict[str, str | None]
+    malformed: list[Malformed]
+
+
 class Masks(NamedTuple):
     """JSON text of an annotation's masks, and why it can not be an instance, if so."""
 
     amodal: bytes
     visible: bytes | None
+    invisible: bytes | None
+    lacking: str | None
     dropped: str | None
 
 
-def masks_of(amodal: Raw, visible: Raw, lacking: str | None) -> Masks:
-    """`lacking`: why an annotation without a visible mask is none; None where nothing hides such an object."""
+def masks_of(amodal: Raw, visible: Raw, lacking: str | None, invisible: Raw | None = None) -> Masks:
+    """`lacking`: why an annotation without visible and invisible mask is none; None where nothing hides such one."""
     whole, seen = present(amodal), present(visible)
-    if whole is None or _empty(whole):
-        return Masks(b"[]", seen, "amodal mask is empty")
-    if seen is None:
-        return Masks(whole, None, lacking)
-    return Masks(whole, seen, "visible mask is empty" if _empty(seen) else None)
+    hidden = present(invisible) if seen is None and invisible is not None else None
+    told = seen is not None or hidden is not None
+    return Masks(whole or b"[]", seen, hidden, None if told else lacking, None if whole else "amodal mask is empty")
 
 
-def _empty(text: bytes) -> bool:
-    """Whether a list of polygons holds none."""
-    return not text.strip(b"[] \t\r\n")
+def read_coco(path: Path, kind: type[A], text: bytes | None = None) -> CocoFile[A]:
+    """Parse a file (or its `text`) with annotations of a kind; raises `DatasetNotReady` naming file and record.
+
+    What is not in the official format is left out one by one; where all annotations or all images are, the file
+    is refused.
+    """
+    text = read_text(path) if text is None else text
+    try:
+        strict: _Strict[A] = decode(text, _Strict[kind], path)  # type: ignore[valid-type]
+        images, annotations, categories = strict.images, strict.annotations, strict.categories
+        bad_images: list[Malformed] = []
+        malformed: list[Malformed] = []
+    except OtherFormat:
+        loose = decode(text, _Loose, path)
+        images, bad_images = each(loose.images, ImageEntry)
+        annotations, malformed = each(loose.annotations, kind)
+        categories, _ = each(loose.categories, Category)
+        if (malformed and not annotations) or (bad_images and not images):
+            raise
+    names = {spelled(category.id): words(category.name) for category in categories}
+    return CocoFile(images_by_id(images, bad_images), annotations, names, malformed)
 
 
-def read_coco(path: Path, kind: type[A]) -> CocoFile[A]:
-    """Parse a file with annotations of a kind; raises `DatasetNotReady` naming file and record."""
-    file: CocoFile[A] = read_json(path, CocoFile[kind])  # type: ignore[valid-type]
-    known = images_by_id(path, file.images)
-    for place, annotation in enumerate(file.annotations):
-        if annotation.image_id not in known:
-            raise DatasetNotReady(
-                f"{path}: annotation {place} (id {annotation.id}) is of image {annotation.image_id}, "
-                "which is not in images"
-            )
-    return file
-
-
-def images_by_id(path: Path, images: Sequence[ImageEntry]) -> dict[int, ImageEntry]:
-    """Images by id; raises `DatasetNotReady` for an id twice."""
-    twice = repeated([image.id for image in images])
-    if twice:
-        raise DatasetNotReady(f"{path}: {len(twice)} image ids stand for several images, the first is {min(twice)}")
-    return {image.id: image for image in images}
-
-
-def annotations_by_image(annotations: Sequence[A]) -> dict[int, list[A]]:
+def annotations_by_image(annotations: Sequence[A]) -> dict[str, list[A]]:
     """Annotations of each image, both in the order of the file."""
-    found: dict[int, list[A]] = {}
+    found: dict[str, list[A]] = {}
     for annotation in annotations:
-        found.setdefault(annotation.image_id, []).append(annotation)
+        found.setdefault(spelled(annotation.image_id), []).append(annotation)
     return found
-
-
-def category_names(file: CocoFile[A]) -> dict[int, str]:
-    """By id."""
-    return {category.id: category.name.strip() for category in file.categories}
 
 
 def coco_records(path: Path, file: CocoFile[A], masks: Callable[[A], Masks]) -> Iterator[Record]:
     """Every annotation, joined to its image by `image_id`; ids are `image_id/annotation id`."""
-    images, names = {image.id: image for image in file.images}, category_names(file)
-    for image_id, annotations in annotations_by_image(file.annotations).items():
-        twice = repeated([annotation.id for annotation in annotations])
-        for annotation in annotations:
-            record = record_of(path, images[image_id], annotation, masks(annotation), names)
-            yield replace(record, dropped=TWICE) if annotation.id in twice else record
+    yield from spoiled(path, file.images, file.malformed)
+    for annotations in annotations_by_image(file.annotations).values():
+        yield from once([record_of(path, file, annotation, masks(annotation)) for annotation in annotations], TWICE)
 
 
-def record_of(path: Path, image: ImageEntry, annotation: Annotation, masks: Masks, names: dict[int, str]) -> Record:
+def spoiled(path: Path, images: Images, malformed: Sequence[Malformed]) -> Iterator[Record]:
+    """What can not be read of a file, so that it is counted."""
+    for bad in malformed:
+        where = f"{path.name}: annotations[{bad.place}]"
+        name = bad.known.name or f"[{bad.place}]"
+        yield unreadable(bad.known.image or "?", name, where, NO_FORMAT, f"{where}: {bad.text}")
+    for id in images.copies:
+        yield unreadable(id, "image entry", path.name, "identical copy of another image entry", f"image {id}")
+
+
+def record_of(path: Path, file: CocoFile[A], annotation: A, masks: Masks) -> Record:
     """The record of one annotation."""
+    image_id, id = spelled(annotation.image_id), spelled(annotation.id).replace("/", "%2F")
+    where = f"{path.name}: image {image_id}, annotation {id}"
+    lacking = file.images.lacking(image_id)
+    if lacking:
+        return unreadable(image_id, id, where, lacking[0], f"{where}: {lacking[1]}")
+    image = file.images.known[image_id]
+    size = image_size(image, masks.amodal)
+    if size is None:
+        return unreadable(image_id, id, where, NO_SIZE, where)
+    category = annotation.category_id
     return Record(
-        image=str(image.id),
-        annotation=str(annotation.id),
+        image=image_id,
+        annotation=id,
         file=image.file_name,
-        where=f"{path.name}: image {image.id}, annotation {annotation.id}",
-        height=image.height,
-        width=image.width,
+        where=where,
+        height=size[0],
+        width=size[1],
         amodal=masks.amodal,
         visible=masks.visible,
-        category=names.get(annotation.category_id) if annotation.category_id is not None else None,
-        declared_rate=annotation.occlude_rate,
+        invisible=masks.invisible,
+        lacking=masks.lacking,
+        category=None if category is None else file.categories.get(spelled(category)),
+        declared_rate=annotation.rate,
         dropped=masks.dropped,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord
-from amodal_bench.types import Image
+from amodal_bench.types import MOST_PIXELS, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,13 @@ class Fish:
     def size(self) -> tuple[int, int]:
         """(height, width) of its first mask; raises `BadRecord`."""
         value = next((value for value in self.visible.by_frame.values() if value is not None), None)
-        size = value.get("size") if isinstance(value, dict) else None
-        if not (isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+        only = value[0] if isinstance(value, list) and len(value) == 1 else value
+        size = only.get("size") if isinstance(only, dict) else None
+        if not (isinstance(size, list | tuple) and len(size) == 2 and all(type(n) in (int, float) for n in size)):
             raise BadRecord(f"{self.visible.file}: fish {self.id}: its first mask is not an RLE of a known size")
-        return size[0], size[1]
+        if not all(1 <= n <= MOST_PIXELS and n == int(n) for n in size):
+            raise BadRecord(f"{self.visible.file}: fish {self.id}: its first mask is of size {size}")
+        return int(size[0]), int(size[1])
 
     def code(self, masks: Masks, frame: int) -> rle.Code | None:
         """A mask of this fish as RLE, None where the file has none for that frame; raises `BadRecord`."""

@@ -5,6 +5,7 @@
 <clip>/object<place>/objects.json         after: the same; place = its index in the clip's objects.json
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,16 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from amodal_bench.cache import manifest_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import read_image
+from amodal_bench.json_files import read_json, words
 from amodal_bench.paths import id_part, shown
 from amodal_bench.types import Image
 
+from ._entries import spelled
 from ._fishbowl import Fish, Layout, Masks
 from ._video import need_decoder, read_frame
+
+log = logging.getLogger(__name__)
 
 OBJECTS = "objects.json"
 SINGLE_BESIDE = re.compile(r"(?P<clip>.+)_object(?P<fish>[^_]+)")
@@ -96,7 +99,7 @@ class Recordings(Layout):
         record = objects[fish]
         visible = Masks(file, dict(enumerate(record["masks"])))
         single = self._clips[clip].single(fish, list(objects).index(fish))
-        return Fish(fish, record.get("type_name"), visible, _alone(single, fish, visible) if single else None)
+        return Fish(fish, words(record.get("type_name")), visible, _alone(single, fish, visible) if single else None)
 
     def image(self, clip: str, frame: int) -> Image:
         folder = self._images / self._clips[clip].folder.name
@@ -133,21 +136,22 @@ def _alone(file: Path, fish: str, visible: Masks) -> Masks | None:
 def read_objects(file: Path) -> dict[str, dict[str, Any]]:
     """The records of an objects.json by fish id, in the file's order; raises `BadRecord` naming the file."""
     try:
-        records = orjson.loads(file.read_bytes())
-    except OSError as error:
-        raise BadRecord(f"{file}: cannot be read ({error.strerror})") from None
-    except orjson.JSONDecodeError as error:
-        raise BadRecord(f"{file}: not valid JSON, perhaps cut off ({error})") from None
+        records = read_json(file, Any)
+    except DatasetNotReady as error:
+        raise BadRecord(str(error)) from None
     if not isinstance(records, list):
         raise BadRecord(f"{file}: must hold a list of fish, holds {type(records).__name__}")
     objects: dict[str, dict[str, Any]] = {}
     for place, record in enumerate(records):
         if not isinstance(record, dict) or "id" not in record or not isinstance(record.get("masks"), list):
             raise BadRecord(f"{file}: entry {place} must be a fish with an id and a list of masks")
-        id = str(record["id"])
+        id = spelled(record["id"]) if isinstance(record["id"], (int, float, str)) else ""
         if not FISH_ID.fullmatch(id):
-            raise BadRecord(f"{file}: entry {place}: fish id {id!r} is not a plain word or number")
+            raise BadRecord(f"{file}: entry {place}: fish id {str(record['id'])[:40]!r} is not a plain word or number")
         if id in objects:
-            raise BadRecord(f"{file}: fish id {id} occurs twice")
+            if objects[id] == record:
+                log.warning("%s: fish id %s occurs twice with the same masks: it is read once", file, id)
+                continue
+            raise BadRecord(f"{file}: fish id {id} occurs twice, with different masks")
         objects[id] = record
     return objects

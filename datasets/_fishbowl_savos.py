@@ -17,6 +17,7 @@ from typing import Any
 from amodal_bench.cache import file_digest
 from amodal_bench.errors import BadRecord
 from amodal_bench.images import read_image
+from amodal_bench.json_files import number, words
 from amodal_bench.types import Image
 
 from ._fishbowl import Fish, Layout, Masks
@@ -46,8 +47,9 @@ class SavosPickle(Layout):
         if records is None:
             raise BadRecord(f"{self._file}: fish {fish} of clip {clip} is no longer in it")
         where = f"{self._file}: {clip}_{fish}"
-        category = next((record["fish_type"] for record in records.values() if record.get("fish_type")), None)
-        rates = {frame: float(record["OCC_R"]) for frame, record in records.items() if record.get("OCC_R") is not None}
+        category = next((words(record["fish_type"]) for record in records.values() if record.get("fish_type")), None)
+        stated = {frame: number(record.get("OCC_R")) for frame, record in records.items()}
+        rates = {frame: rate for frame, rate in stated.items() if rate is not None}
         return Fish(fish, category, self._masks(records, "VM", where), self._masks(records, "FM", where), rates)
 
     def _masks(self, records: Records, key: str, where: str) -> Masks:

@@ -18,19 +18,22 @@ from pydantic import Field
 
 from amodal_bench import rle
 from amodal_bench.cache import file_digest, manifest_digest
+from amodal_bench.errors import DatasetNotReady
 from amodal_bench.images import read_image
 from amodal_bench.plugin import Dataset, Fault, Location, Settings
 from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample
 
+from ._areas import MASKS
 from ._images import Photos
 from ._index import cached
-from ._masks import AREAS, CODES, areas_of, codes_of
+from ._masks import masks_of
 from ._photo_faults import framed_photos, photo_faults
-from ._records import INDEX, Record, read_mask, to_index
+from ._records import INDEX, Record, to_index
 from ._subset import smallest
 
 Bools = NDArray[np.bool_]
+CODES = ["amodal_counts", "visible_counts", "given_counts"]
 
 
 class InstanceOptions(Settings):
@@ -52,15 +55,16 @@ O = TypeVar("O", bound=InstanceOptions)  # noqa: E741
 class Indexed(Dataset[O]):
     """A dataset with annotation files; the funnel counts annotations.
 
-    `checks_masks`: whether every mask is looked at on opening (once; the result is cached), so that the funnel
-    tells of masks that disagree with each other or with what is declared. Otherwise that is done for a filter
-    that needs it, and by `doctor`. `margin`: the share of a side by which a photo may be larger or smaller than its
-    annotation says; it is cut or filled at the right and the bottom, and counted in the funnel.
+    Every mask is looked at on the first opening (the result is cached), so that one that can not be an instance's is
+    left out and counted whatever is asked, and the funnel tells of masks that disagree with each other or with what
+    is declared.
+
+    `margin`: the share of a side by which a photo may be larger or smaller than its annotation says; it is cut or
+    filled at the right and the bottom, and counted in the funnel.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[Settings]] = InstanceOptions
-    checks_masks: ClassVar[bool] = False
     margin: ClassVar[float] = 0
 
     def __init__(self, location: Location, split: str, options: O) -> None:
@@ -85,7 +89,13 @@ class Indexed(Dataset[O]):
 
     def build(self) -> pa.Table:
         """The table of `INDEX`; where masks are files of their own, reading them is shared out to processes."""
-        return to_index(self.records(self._files))
+        table = to_index(self.records(self._files))
+        if len(table) and not pc.any(pc.not_equal(table["file"], "")).as_py():
+            reason, detail = table["dropped"][0].as_py(), table["detail"][0].as_py()
+            raise DatasetNotReady(
+                f"{self._files[0]}: none of the {len(table)} annotations can be read. The first: {reason} ({detail})"
+            )
+        return table
 
     def variant(self) -> str:
         """Part of the cached index's name, where an option changes what `records` yields."""
@@ -106,19 +116,20 @@ class Indexed(Dataset[O]):
 
     def __getitem__(self, index: int) -> AmodalSample:
         row = self._index.slice(int(self._rows[index]), 1).to_pylist()[0]
-        where, height, width = row["where"], row["height"], row["width"]
-        image = read_image(self._photos.find(row["file"], where), height, width, self.margin)
-        amodal = rle.decode(read_mask(row["amodal"], height, width, where))
-        visible = amodal if row["visible"] is None else rle.decode(read_mask(row["visible"], height, width, where))
-        given = None if row["given"] is None else rle.decode(read_mask(row["given"], height, width, where))
-        query = AmodalQuery(self._ids[index], row["image"], image, visible if given is None else given, row["category"])
-        return AmodalSample(query, amodal, row["is_stuff"], row["declared_rate"], None if given is None else visible)
+        height, width = row["height"], row["width"]
+        image = read_image(self._photos.find(row["file"], row["where"]), height, width, self.margin)
+        masks = self._masks.select(CODES).slice(int(self._rows[index]), 1).to_pylist()[0]
+        amodal, visible, *given = (
+            rle.decode({"size": [height, width], "counts": counts}) for counts in masks.values() if counts is not None
+        )
+        query = AmodalQuery(self._ids[index], row["image"], image, (given or [visible])[0], row["category"])
+        return AmodalSample(query, amodal, row["is_stuff"], row["declared_rate"], visible if given else None)
 
     def codes(self) -> Iterator[tuple[str, rle.Code, rle.Code]]:
         """(id, amodal, visible) of every instance as run-length codes, without images; cached."""
         names = ("height", "width")
         sizes = self._index.select(names).take(self._rows).to_pylist()
-        masks = self._codes.select(["amodal_counts", "visible_counts"]).take(self._rows)
+        masks = self._masks.select(CODES[:2]).take(self._rows)
         for id, size, amodal, visible in zip(self._ids, sizes, *(c.to_pylist() for c in masks.columns), strict=True):
             shape = [size["height"], size["width"]]
             yield id, {"size": shape, "counts": amodal}, {"size": shape, "counts": visible}
@@ -132,18 +143,13 @@ class Indexed(Dataset[O]):
         return Photos(self.image_folders(), lambda: pc.unique(self._index["file"]).to_pylist(), self.renamed)
 
     @cached_property
-    def _codes(self) -> pa.Table:
-        path = self._path.with_name(f"{self._path.stem}-codes.arrow")
-        return cached(path, CODES, lambda: codes_of(self._index, self._path))
-
-    @cached_property
-    def _areas(self) -> pa.Table:
-        path = self._path.with_name(f"{self._path.stem}-areas.arrow")
-        return cached(path, AREAS, lambda: areas_of(self._index, self._codes))
+    def _masks(self) -> pa.Table:
+        path = self._path.with_name(f"{self._path.stem}-masks.arrow")
+        return cached(path, MASKS, lambda: masks_of(self._index, self._path))
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the index or of the masks as an array; null is NaN."""
-        table = self._index if name in self._index.column_names else self._areas
+        table = self._index if name in self._index.column_names else self._masks
         values: NDArray[Any] = table[name].to_numpy()
         return values
 
@@ -168,57 +174,65 @@ class Indexed(Dataset[O]):
         if most is not None and most < len(chosen):
             self.funnel.drop("outside the subset of max_instances", len(chosen) - most)
             chosen = chosen[smallest(self._spelled(chosen), most)]
-        if self.checks_masks:
-            self._note(chosen)
+        self._note(chosen)
         if self.margin:
             framed = framed_photos(self._photos, self._index.take(chosen), self.margin)
             self.funnel.note("image is cut or filled at the right and the bottom", framed)
         return chosen
 
     def _reasons(self) -> Iterator[tuple[str, Bools]]:
-        dropped = self._index["dropped"]
-        for reason in sorted(set(pc.drop_null(dropped).to_pylist())):
-            yield reason, pc.fill_null(pc.equal(dropped, reason), False).to_numpy()
+        yield from _values(self._index["dropped"])
         yield from self.unwanted()
+        yield from _values(self._masks["reason"])
         options = self.options
-        if self.checks_masks or options.min_area or options.rates or not options.include_unoccluded:
-            yield "malformed mask", self._codes["malformed"].is_valid().to_numpy()
-            amodal, visible, hidden = (self.column(f"{name}_area") for name in ("amodal", "visible", "hidden"))
-            yield "amodal mask is empty", amodal == 0
-            yield "visible mask is empty", visible == 0
-            yield "smaller than min_area", amodal < options.min_area
-            yield "unoccluded", (hidden == 0) & (not options.include_unoccluded)
-            if options.rates:
-                yield f"occlusion rate outside {options.rates}", ~options.rates.contains(hidden / np.maximum(amodal, 1))
+        amodal, hidden = self.column("amodal_area"), self.column("hidden_area")
+        yield "smaller than min_area", amodal < options.min_area
+        yield "unoccluded", (hidden == 0) & (not options.include_unoccluded)
+        if options.rates:
+            yield f"occlusion rate outside {options.rates}", ~options.rates.contains(hidden / np.maximum(amodal, 1))
 
     def _note(self, chosen: NDArray[np.int64]) -> None:
         for what, rows in self.oddities().items():
             self.funnel.note(what, int(rows[chosen].sum()))
 
     def oddities(self) -> dict[str, Bools]:
-        """What holds of usable annotations that should not, as rows of the index; looks at every mask."""
+        """What holds of usable annotations that should not, or should be known, as rows of the index."""
         rate = self.column("hidden_area") / np.maximum(self.column("amodal_area"), 1)
         declared = self.column("declared_rate").astype(np.float64)
+        derived = self._masks["derived"]
         return {
             "visible mask sticks out of the amodal mask": self.column("outside_area") > 0,
             "declared occlusion rate differs by more than .01 from the masks": np.abs(rate - declared) > 0.01,
             "visible mask is not the amodal one less what lies in front": self.column("order_area") > 0,
+            "no visible mask: it is the amodal one less the invisible one": _equal(derived, "invisible"),
+            "no visible mask: it is the amodal one less what lies in front": _equal(derived, "order"),
+            "a part of a polygon that is none was left out": self.column("left_out") > 0,
         }
 
     def faults(self) -> Iterator[Fault]:
-        """Malformed masks, oddities with their numbers, images that are missing or of another size."""
-        unnamed = pc.equal(pc.fill_null(self._index["dropped"], "malformed mask"), "malformed mask").to_numpy()
-        malformed = self._codes["malformed"].is_valid().to_numpy() & unnamed  # others are counted by their reason
-        for place in np.flatnonzero(malformed):
-            yield Fault(
-                self._spelled(np.array([place]))[0], "malformed mask", self._codes["malformed"][int(place)].as_py()
-            )
-        numbers = {
-            name: self.column(name)
-            for name in ("outside_area", "order_area", "hidden_area", "amodal_area", "declared_rate")
-        }
+        """What is wrong with single annotations, oddities with their numbers, images missing or of another size."""
+        reasons, details = self._masks["reason"], self._masks["detail"]
+        for place in np.flatnonzero(details.is_valid().to_numpy()):
+            reason, detail = reasons[int(place)].as_py(), details[int(place)].as_py()
+            if reason is not None:
+                yield Fault(self._spelled(np.array([place]))[0], reason, detail)
+        names = ("outside_area", "order_area", "hidden_area", "amodal_area", "declared_rate", "left_out")
+        numbers = {name: self.column(name) for name in names}
+        usable = reasons.is_null().to_numpy()
         for kind, rows in self.oddities().items():
-            for place in np.flatnonzero(rows):
+            for place in np.flatnonzero(rows & usable):
                 facts = ", ".join(f"{name} {values[place]:g}" for name, values in numbers.items())
                 yield Fault(self._spelled(np.array([place]))[0], kind, facts)
         yield from photo_faults(self._photos, self._index, f"{self.name}/{self.split}", self.margin)
+
+
+def _values(column: pa.ChunkedArray) -> Iterator[tuple[str, Bools]]:
+    """Each text of a column, sorted, and which rows hold it."""
+    for value in sorted(set(pc.drop_null(column).to_pylist())):
+        yield value, _equal(column, value)
+
+
+def _equal(column: pa.ChunkedArray, value: str) -> Bools:
+    """Which rows hold a text; null is another one."""
+    rows: Bools = pc.fill_null(pc.equal(column, value), False).to_numpy()
+    return rows

@@ -7,10 +7,12 @@ from pathlib import Path
 from msgspec import Raw
 
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.json_files import read_json
 
 from ._c2f import Annotations, Place, Source
-from ._coco_like import Annotation, Category, CocoFile, ImagesOnly, Masks, images_by_id, masks_of, read_coco
-from ._records import Record, read_json
+from ._coco_like import Annotation, CocoFile, ImagesOnly, Masks, masks_of, read_coco
+from ._entries import images_by_id
+from ._records import Record
 
 CATEGORIES = {1: "cyclist", 2: "pedestrian", 3: "rider", 4: "car", 5: "tram", 6: "truck", 7: "van", 8: "misc"}
 
@@ -57,22 +59,22 @@ def read_kins(path: Path, asked: str | None = None) -> CocoFile[KinsAnnotation]:
     """A file of one release, with the paper's category names where it has none; raises `DatasetNotReady`."""
     file = read_coco(path, KinsAnnotation)
     check_release(path, file.annotations, asked)
-    own = {category.id for category in file.categories}
-    file.categories += [Category(id, name) for id, name in CATEGORIES.items() if id not in own]
+    for id, name in CATEGORIES.items():
+        file.categories.setdefault(str(id), name)
     return file
 
 
 def c2f_records(files: Sequence[Path], predicted: bool) -> Iterator[Record]:
     """From pickle, list, JSON file of the images and, where it is there, the 2020 file that lists may point to."""
     pickle, listing, images, *official = files
-    known = images_by_id(images, read_json(images, ImagesOnly).images)
+    known = images_by_id(read_json(images, ImagesOnly).images).known
     names = {id: image.file_name for id, image in known.items()}
     truth = Annotations(listing, official, lambda path: read_kins(path, "2020"), KinsAnnotation.masks)
 
     def annotation(place: Place, where: str) -> Record:
         record = truth.record(place, where)
-        same = names.get(int(record.image), record.file) == record.file
+        same = names.get(record.image, record.file) == record.file
         # Two files number the images: what a method keeps for an image must not serve another one.
         return record if same else replace(record, image=f"2020.{record.image}")
 
-    return Source(pickle, listing, predicted, names.get, annotation).records()
+    return Source(pickle, listing, predicted, lambda image: names.get(str(image)), annotation).records()

@@ -1,8 +1,11 @@
-"""Every mask of an index as a run-length code, and the pixel counts that filters and checks need.
+"""Every mask of an index as a run-length code, with what is wrong with it and the pixel counts that filters need.
 
     python -m amodal_bench.datasets._masks INDEX.arrow START STOP OUT.arrow
 
-makes the codes of some rows, so that a large index is shared out to processes that need no main guard.
+looks at some rows, so that a large index is shared out to processes that need no main guard.
+
+All masks are followed once, whatever is asked of the dataset, so that a fault has one outcome on every path: the
+annotation is left out and counted.
 """
 
 import itertools
@@ -10,45 +13,38 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 from pycocotools import mask as coco
 
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord
 
+from ._areas import APART, HIDDEN_APART, MASKS, NO_AMODAL, NO_GIVEN, Row, fault_of, measured
 from ._index import read_cached
-from ._records import read_mask
+from ._order import with_orders
+from ._records import MALFORMED
 
-CODES = pa.schema(
-    [("amodal_counts", pa.binary()), ("visible_counts", pa.binary()), ("malformed", pa.string())],
-    metadata={"revision": "1"},
-)
-AREAS = pa.schema(
-    [
-        ("amodal_area", pa.int64()),
-        ("visible_area", pa.int64()),
-        ("hidden_area", pa.int64()),
-        ("outside_area", pa.int64()),  # visible pixels that are not amodal
-        ("order_area", pa.int64()),  # pixels on which `visible` and a stated depth order disagree
-    ],
-    metadata={"revision": "1"},
-)
 _SHARE = 10_000  # rows that are worth a process
 _CHUNK = 2000  # rows that are held as Python objects
+_ASKED = [
+    "amodal", "visible", "invisible", "given", "lacking", "height", "width", "where", "dropped", "detail",
+    "declared_rate", "scene", "front",
+]  # fmt: skip
 
-Row = dict[str, Any]
-Pair = tuple[rle.Code, rle.Code]
+
+def masks_of(index: pa.Table, path: Path) -> pa.Table:
+    """The table of `MASKS` for an index that is cached in the file `path`; on all cores where it is large."""
+    table = _shared_out(index, path)
+    return with_orders(index, table) if len(index["front"].drop_null()) else table
 
 
-def codes_of(index: pa.Table, path: Path) -> pa.Table:
-    """The table of `CODES` for an index that is cached in the file `path`; on all cores where it is large."""
+def _shared_out(index: pa.Table, path: Path) -> pa.Table:
     parts = min(os.cpu_count() or 1, len(index) // _SHARE)
     if parts < 2:
-        return _codes(index)
+        return _followed(index)
     edges = [len(index) * k // parts for k in range(parts + 1)]
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / f"{k}.arrow" for k in range(parts)]
@@ -60,82 +56,76 @@ def codes_of(index: pa.Table, path: Path) -> pa.Table:
         codes = [process.wait() for process in processes]
         tables = [None if code else read_cached(out) for code, out in zip(codes, outs, strict=True)]
         whole = [table for table in tables if table is not None]
-        return pa.concat_tables(whole) if len(whole) == parts else _codes(index)
+        return pa.concat_tables(whole) if len(whole) == parts else _followed(index)
 
 
-def _codes(index: pa.Table) -> pa.Table:
-    parts = [CODES.empty_table()]
-    for batch in index.select(["amodal", "visible", "height", "width", "where"]).to_batches(max_chunksize=_CHUNK):
-        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        if found := [_row_codes(*row) for row in rows]:
-            parts.append(pa.table(list(zip(*found, strict=True)), schema=CODES))
+def _followed(index: pa.Table) -> pa.Table:
+    parts = [MASKS.empty_table()]
+    for batch in index.select(_ASKED).to_batches(max_chunksize=_CHUNK):
+        parts.append(pa.Table.from_pylist([_row(row) for row in batch.to_pylist()], schema=MASKS))
     return pa.concat_tables(parts)
 
 
-def _row_codes(
-    amodal: bytes, visible: bytes | None, height: int, width: int, where: str
-) -> tuple[bytes | None, bytes | None, str | None]:
+def _row(row: Row) -> Row:
+    found: Row = {"reason": row["dropped"], "detail": row["detail"], "left_out": 0}
     try:
-        whole = read_mask(amodal, height, width, where)["counts"]
-        return whole, whole if visible is None else read_mask(visible, height, width, where)["counts"], None
+        amodal = _read(row, "amodal", found)
+        visible = _visible(row, amodal, found)
+        given = None if row["given"] is None else _read(row, "given", found)
     except BadRecord as error:
-        return None, None, str(error)
+        found["reason"], found["detail"] = row["dropped"] or MALFORMED, row["detail"] or str(error)
+        return found
+    found |= measured(amodal, visible)
+    if given is not None:
+        found["given_counts"] = given["counts"]
+    fault = fault_of(found, row["lacking"]) or (NO_GIVEN if given is not None and not rle.area(given) else None)
+    if fault and not found["reason"]:
+        found["reason"], found["detail"] = fault, row["where"] + _told(fault, found, row["amodal"])
+    return found
 
 
-def areas_of(index: pa.Table, codes: pa.Table) -> pa.Table:
-    """The table of `AREAS`; null where a mask is malformed."""
-    facts = index.select(["height", "width", "scene", "front"])
-    for name in ("amodal_counts", "visible_counts"):
-        facts = facts.append_column(name, codes[name])
-    areas: list[Row] = []
-    for batch in facts.to_batches(max_chunksize=_CHUNK):
-        areas.extend(_measure(row) for row in batch.to_pylist())
-    if len(index["front"].drop_null()):
-        _compare_orders(facts.to_pylist(), areas)
-    return pa.Table.from_pylist(areas, schema=AREAS)
+def _told(fault: str, found: Row, amodal: bytes) -> str:
+    numbers = f": {found['amodal_area']} amodal and {found['visible_area']} visible pixels" if fault == APART else ""
+    fractions = fault in (APART, NO_AMODAL) and _are_fractions(amodal)
+    return f"{numbers}; its coordinates are fractions of the image, pixels are expected" if fractions else numbers
 
 
-def _measure(row: Row) -> Row:
-    if row["amodal_counts"] is None:
-        return {}
-    amodal, visible = _pair(row)
-    a, v, both = (int(n) for n in coco.area([amodal, visible, coco.merge([amodal, visible], True)]))
-    return {"amodal_area": a, "visible_area": v, "hidden_area": a - both, "outside_area": v - both}
+def _are_fractions(mask: bytes) -> bool:
+    """Whether all coordinates of a polygon lie between 0 and 1, as some tools write them."""
+    try:
+        parts = msgspec.json.decode(b"[%b]" % mask, type=list[list[float | list[float]]])
+    except msgspec.DecodeError:
+        return False
+    values = [c for part in parts for item in part for c in (item if isinstance(item, list) else [item])]
+    return bool(values) and min(values) >= 0 and max(values) <= 1
 
 
-def _compare_orders(facts: list[Row], areas: list[Row]) -> None:
-    """Fill `order_area`: where the format states a depth order, V must be A less the regions in front."""
-    places = [k for k, fact in enumerate(facts) if fact["front"] is not None and areas[k]]
-    for _, scene in itertools.groupby(places, key=lambda k: facts[k]["scene"]):
-        for place, value in _disagreement([(k, facts[k], areas[k]) for k in scene]):
-            areas[place]["order_area"] = value
+def _read(row: Row, name: str, found: Row) -> rle.Code:
+    code, left_out = rle.read_json(row[name], row["height"], row["width"], row["where"])
+    found["left_out"] += left_out
+    return code
 
 
-def _disagreement(scene: list[tuple[int, Row, Row]]) -> Iterator[tuple[int, int]]:
-    codes = {k: _pair(fact) for k, fact, _ in scene}
-    for k, fact, area in scene:
-        amodal, visible = codes[k]
-        before = [codes[other][0] for other, peer, _ in scene if peer["front"] < fact["front"]]
-        if not before:
-            yield k, area["hidden_area"]
-            continue
-        covered = coco.merge([amodal, coco.merge(before)], True)
-        both, either = coco.merge([visible, covered], True), coco.merge([visible, covered])
-        yield k, int(coco.area(both)) + area["amodal_area"] + area["outside_area"] - int(coco.area(either))
-
-
-def _pair(row: Row) -> Pair:
-    size = [row["height"], row["width"]]
-    return {"size": size, "counts": row["amodal_counts"]}, {"size": size, "counts": row["visible_counts"]}
+def _visible(row: Row, amodal: rle.Code, found: Row) -> rle.Code | None:
+    """As annotated, or the amodal mask less the invisible one, or the amodal mask; None: not to be told from these."""
+    if row["visible"] is not None:
+        return _read(row, "visible", found)
+    if row["invisible"] is not None:
+        hidden = _read(row, "invisible", found)
+        found["derived"] = "invisible"
+        if rle.area(hidden) and not coco.area(coco.merge([amodal, hidden], True)):
+            found["reason"], found["detail"] = found["reason"] or HIDDEN_APART, row["where"]
+        return rle.difference(amodal, hidden)
+    return None if row["lacking"] else amodal
 
 
 def main(path: str, start: str, stop: str, out: str) -> None:
-    """Make the codes of rows start to stop of an index."""
+    """Look at rows start to stop of an index."""
     index = read_cached(Path(path))
     if index is None:
         sys.exit(1)
-    with pa.OSFile(out, "wb") as sink, pa.ipc.new_file(sink, CODES) as file:
-        file.write_table(_codes(index.slice(int(start), int(stop) - int(start))))
+    with pa.OSFile(out, "wb") as sink, pa.ipc.new_file(sink, MASKS) as file:
+        file.write_table(_followed(index.slice(int(start), int(stop) - int(start))))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,14 @@ def read_pickle(path: Path, kind: type[T]) -> T:
         raise DatasetNotReady(f"{path}: not in the official format: a list that holds itself") from None
 
 
+def convert(value: Any, kind: type[T]) -> T | str:
+    """One item of a list as `kind`, or what is wrong with it."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        return str(error)
+
+
 def text(value: Any) -> bytes:
     """JSON text of a plain value."""
     return msgspec.json.encode(value)
@@ -41,4 +49,6 @@ def _plain(value: Any) -> Any:
         return _plain(value.tolist())
     if isinstance(value, (bytes, bytearray)):
         return value.decode("latin1")
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()  # half a surrogate pair is no text that a file can hold
     return value

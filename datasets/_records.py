@@ -1,42 +1,47 @@
-"""What an adapter tells of each annotation, and how annotation files are parsed."""
+"""What an adapter tells of each annotation, and what becomes of annotations that can not be read."""
 
 import itertools
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
-
-from amodal_bench import rle
-from amodal_bench.errors import BadRecord, DatasetNotReady
+from msgspec import Raw, Struct
 
 T = TypeVar("T")
-H = TypeVar("H", bound=Hashable)
 
 INDEX = pa.schema(
     [
         ("image", pa.string()), ("annotation", pa.string()), ("file", pa.string()), ("where", pa.string()),
         ("height", pa.int32()), ("width", pa.int32()), ("amodal", pa.binary()), ("visible", pa.binary()),
-        ("given", pa.binary()), ("category", pa.string()), ("is_stuff", pa.bool_()), ("declared_rate", pa.float64()),
-        ("scene", pa.string()), ("front", pa.int32()), ("dropped", pa.string()),
+        ("invisible", pa.binary()), ("lacking", pa.string()), ("given", pa.binary()), ("category", pa.string()),
+        ("is_stuff", pa.bool_()), ("declared_rate", pa.float64()), ("scene", pa.string()), ("front", pa.int64()),
+        ("dropped", pa.string()), ("detail", pa.string()),
     ],
-    metadata={"revision": "3"},
+    metadata={"revision": "4"},
 )  # fmt: skip
 _PART = 20_000  # records
-_SHORT, _FEW = 200, 24  # bytes of JSON: a dozen points or uncompressed runs, a few compressed runs
+_LONGEST_NOTHING = 20  # bytes
+NOTHING = (b"null", b"false", b"{}", b'""')
+
+MALFORMED = "malformed mask"
+NO_FORMAT = "not in the official format"
+NO_IMAGE = "its image is not in images"
+COPY = "identical copy of another annotation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One annotation. Masks are JSON text in any spelling that `rle.from_annotation` reads.
+    """One annotation. Masks are JSON text in any spelling that `rle.read_json` reads; `[]` is an empty one.
 
-    `visible` None: nothing hides the object. `given`: the visible mask to give to the method where the format
+    `visible` None: where `invisible` is there, what is amodal less that; else, where `lacking` is None, the whole
+    object: nothing hides it. `lacking`: why an object without either mask is no instance, unless the depth order
+    tells what is seen of it. `given`: the visible mask to give to the method where the format
     brings a detector's beside the truth. `front`: place in the depth order of its `scene` (an image as one
     annotator saw it), 1 = front-most, where the format states one. `dropped`: why it can not be an instance,
-    where that is known without its mask. `where` names it in errors.
+    where that is known without its mask; `detail`: the words for it, where they are its own. `where` names it in
+    errors.
     """
 
     image: str
@@ -47,6 +52,8 @@ class Record:
     width: int
     amodal: bytes
     visible: bytes | None
+    invisible: bytes | None = None
+    lacking: str | None = None
     given: bytes | None = None
     category: str | None = None
     is_stuff: bool | None = None
@@ -54,77 +61,100 @@ class Record:
     scene: str | None = None
     front: int | None = None
     dropped: str | None = None
+    detail: str | None = None
+
+
+def unreadable(image: str, annotation: str, where: str, dropped: str, detail: str) -> Record:
+    """The record of an annotation of which nothing can be told but that it is there, so that it is counted."""
+    return Record(
+        image=image, annotation=annotation, file="", where=where, height=1, width=1, amodal=b"[]", visible=None,
+        dropped=dropped, detail=detail,
+    )  # fmt: skip
 
 
 def to_index(records: Iterable[Record]) -> pa.Table:
-    """Records as the table that is cached; a part at a time, so that a million are not held twice.
-
-    Malformed and empty masks are looked for among those that are short, where they mostly are: it costs little.
-    """
+    """Records as the table that is cached; a part at a time, so that a million are not held twice."""
     rest = iter(records)
     parts = [INDEX.empty_table()]
+    names = [field.name for field in fields(Record)]
     while kept := list(itertools.islice(rest, _PART)):
-        columns = {field.name: [getattr(record, field.name) for record in kept] for field in fields(Record)}
-        columns["dropped"] = [record.dropped or _fault(record) for record in kept]
-        parts.append(pa.table(columns, schema=INDEX))
+        parts.append(pa.table({name: [getattr(r, name) for r in kept] for name in names}, schema=INDEX))
     return pa.concat_tables(parts)
 
 
-def _fault(record: Record) -> str | None:
-    for kind, text in (("amodal", record.amodal), ("visible", record.visible)):
-        if text is None or _surely_mask(text, [record.height, record.width]):
-            continue
+def once(records: Sequence[Record], twice: str) -> Iterator[Record]:
+    """The records of an image with each annotation once: of identical copies the first stays.
+
+    Records of one annotation that differ are all dropped, by the reason `twice`: nothing tells which is meant.
+    """
+    by_name: dict[str, list[Record]] = {}
+    for record in records:
+        by_name.setdefault(record.annotation, []).append(record)
+    for record in records:
+        same = by_name[record.annotation]
+        if len(same) == 1 or record.dropped:
+            yield record
+        elif any(_content(other) != _content(record) for other in same):
+            yield replace(record, dropped=twice)
+        else:
+            yield record if record is same[0] else replace(record, dropped=COPY)
+
+
+def _content(record: Record) -> tuple[Any, ...]:
+    """All of a record, with masks that differ only in spaces made equal."""
+    masks = (record.amodal, record.visible, record.invisible, record.given)
+    spelled = tuple(None if mask is None else msgspec.json.format(mask, indent=-1) for mask in masks)
+    return spelled, replace(record, amodal=b"", visible=None, invisible=None, given=None)
+
+
+class Known(Struct):
+    """What can be read of such an item."""
+
+    id: Any = None
+    image_id: Any = None
+
+    @property
+    def name(self) -> str:
+        """Its id as far as it is one, else empty."""
+        return str(self.id)[:40] if isinstance(self.id, (int, float, str)) else ""
+
+    @property
+    def image(self) -> str:
+        """The id of its image as far as it is one, else empty."""
+        return str(self.image_id)[:40] if isinstance(self.image_id, (int, float, str)) else ""
+
+
+class Malformed(NamedTuple):
+    """An item of a list that is not in the official format: its place, what tells of it, and what is wrong."""
+
+    place: int
+    known: Known
+    text: str
+
+
+def each(items: Sequence[Raw], kind: type[T]) -> tuple[list[T], list[Malformed]]:
+    """The items of a list one by one, for a file in which some are not in the official format."""
+    good: list[T] = []
+    bad: list[Malformed] = []
+    for place, item in enumerate(items):
         try:
-            code = read_mask(text, record.height, record.width, record.where)
-        except BadRecord:
-            return "malformed mask"
-        if rle.area(code) == 0:
-            return f"{kind} mask is empty"
-    return None
+            good.append(msgspec.json.decode(item, type=kind, strict=False))
+        except (msgspec.ValidationError, ValueError) as error:
+            bad.append(Malformed(place, _known(item), str(error)))
+    return good, bad
 
 
-class _Code(msgspec.Struct, gc=False):
-    size: list[int]
-    counts: msgspec.Raw
-
-
-def _surely_mask(text: bytes, size: list[int]) -> bool:
-    """Whether it can be told without following the mask that it has pixels; false where it must be followed."""
-    if text[:1] != b"{":
-        return len(text) >= _SHORT
+def _known(item: Raw) -> Known:
     try:
-        code = msgspec.json.decode(text, type=_Code)
-    except msgspec.DecodeError:
-        return False
-    counts = bytes(code.counts)
-    return code.size == size and len(counts) > (_FEW if counts.startswith(b'"') else _SHORT)
+        return msgspec.json.decode(item, type=Known)
+    except (msgspec.ValidationError, ValueError):
+        return Known()
 
 
-def read_json(path: Path, kind: type[T]) -> T:
-    """Parse a JSON file as `kind` (msgspec structs); raises `DatasetNotReady` naming file and record."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise DatasetNotReady(f"{path}: not in the official format: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DatasetNotReady(f"{path}: not valid JSON, perhaps cut off ({error})") from None
-
-
-def present(value: msgspec.Raw) -> bytes | None:
-    """The JSON text of an optional value, None where the key is missing or null."""
+def present(value: Raw) -> bytes | None:
+    """The JSON text of a mask; None where there is none: no key, null, false, `{}`, `[]`, `[[]]` or ""."""
     text = bytes(value)
-    return None if text in (b"", b"null") else text
-
-
-def read_mask(text: bytes, height: int, width: int, where: str) -> rle.Code:
-    """The code of a mask kept as JSON text; raises `BadRecord`."""
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise BadRecord(f"{where}: mask is not JSON ({error})") from None
-    return rle.from_annotation(value, height, width, where)
-
-
-def repeated(keys: Sequence[H]) -> set[H]:
-    """Those that occur more than once."""
-    return {key for key, times in Counter(keys).items() if times > 1}
+    if len(text) > _LONGEST_NOTHING:
+        return text
+    bare = text.translate(None, b" \t\r\n")
+    return None if bare in NOTHING or not bare.strip(b"[]") else text

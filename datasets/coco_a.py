@@ -49,7 +49,6 @@ train2014/COCO_train2014_%012d.jpg       (and val2014, test2014; also in images/
         },
     )
     Options = CocoAOptions
-    checks_masks = True
 
     def annotation_files(self) -> Sequence[Path]:
         """The split's JSON file."""

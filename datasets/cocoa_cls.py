@@ -8,13 +8,14 @@ from amodal_bench.errors import Refused
 from amodal_bench.plugin import DatasetCard
 
 from ._c2f import Annotations, Source
-from ._coco_like import CocoFile, Masks, VisibleAnnotation, check_images, coco_records, find_file, masks_of, read_coco
+from ._coco_like import CocoFile, Masks, VisibleAnnotation, check_images, coco_records, find_file, read_coco
 from ._coco_photos import name_of_2017, photo_folders
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
 from ._records import Record
 
 FOLDERS = ("annotations", "COCOA_annotations_detectron", "")
+LACKING = "no visible mask (visible_mask), but an occlusion rate above 0"
 C2F = {"train": "train", "val": "test"}  # C2F-Seg calls val2014 its test
 
 
@@ -29,10 +30,10 @@ class CocoaClsOptions(InstanceOptions):
 
 
 def masks(annotation: VisibleAnnotation) -> Masks:
-    """An object without `visible_mask` is whole, unless its rate says otherwise."""
-    hidden = bool(annotation.occlude_rate)
-    lacking = "no visible mask (visible_mask), but an occlusion rate above 0" if hidden else None
-    return masks_of(annotation.segmentation, annotation.visible_mask, lacking)
+    """An object without `visible_mask` and `invisible_mask` is whole, unless its rate says otherwise."""
+    return annotation.masks(
+        "no visible mask (visible_mask), but an occlusion rate above 0" if annotation.rate else None
+    )
 
 
 def read(path: Path) -> CocoFile[VisibleAnnotation]:

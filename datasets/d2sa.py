@@ -4,24 +4,20 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-from msgspec import Raw, Struct
-
 from amodal_bench.framing import Facts, fits
 from amodal_bench.plugin import DatasetCard
 
 from ._coco_like import (
     CocoFile,
     Masks,
-    Side,
     VisibleAnnotation,
     annotations_by_image,
     check_images,
     coco_records,
     find_file,
-    masks_of,
     read_coco,
 )
+from ._entries import size_of
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
 from ._records import Record
@@ -37,19 +33,13 @@ NAMES = {
 MARGIN = 1 / 8  # readers of the release pad photos and masks at the right and the bottom to make them fit
 
 
-class Sized(Struct):
-    """What is read of a mask's run-length code here."""
-
-    size: tuple[Side, Side]
-
-
 class D2saOptions(InstanceOptions):
     """Which annotations are instances."""
 
 
 def masks(annotation: VisibleAnnotation) -> Masks:
     """In this dataset also what nothing hides has a visible mask."""
-    return masks_of(annotation.segmentation, annotation.visible_mask, "no visible mask (visible_mask)")
+    return annotation.masks("no visible mask (visible_mask)")
 
 
 class D2sa(Indexed[D2saOptions]):
@@ -103,10 +93,13 @@ d2s_amodal_images_v1/images/*.jpg                          (or images/; elsewher
 def _take_mask_sizes(file: CocoFile[VisibleAnnotation], path: Path) -> None:
     """Have the images be as large as their run-length codes, where these are all of one other size within MARGIN."""
     differ, by_image = 0, annotations_by_image(file.annotations)
-    for image in file.images:
+    for id, image in file.images.known.items():
         sizes = set()
-        for annotation in by_image.get(image.id, ()):
-            sizes |= {size for mask in (annotation.segmentation, annotation.visible_mask) if (size := _size_of(mask))}
+        for annotation in by_image.get(id, ()):
+            parts = (bytes(mask) for mask in (annotation.segmentation, annotation.visible_mask))
+            sizes |= {size for size in map(size_of, parts) if size}
+        if image.height is None or image.width is None:
+            continue
         if len(sizes) != 1 or sizes == {(image.height, image.width)}:
             continue
         (size,) = sizes
@@ -117,10 +110,3 @@ def _take_mask_sizes(file: CocoFile[VisibleAnnotation], path: Path) -> None:
         log.warning(
             "%s: %d images have masks of another size than their entry says: that of the masks is taken", path, differ
         )
-
-
-def _size_of(mask: Raw) -> tuple[int, int] | None:
-    try:
-        return msgspec.json.decode(mask, type=Sized).size
-    except msgspec.MsgspecError:  # polygons, or malformed
-        return None

@@ -14,6 +14,7 @@ from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample, parse_id
 
+from ._areas import APART
 from ._fishbowl_index import Ids, Rows, read_index
 from ._fishbowl_layouts import find_layout
 from ._fishbowl_savos import SavosPickle
@@ -111,6 +112,7 @@ class FishBowl(Dataset[FishBowlOptions]):
             "not in the frame": (index.amodal == 0) & (index.visible == 0),
             "visible pixels but no amodal one": index.amodal == 0,
             "no visible pixel": index.visible == 0,
+            APART: index.outside == index.visible,
             f"occlusion rate outside {options.rates}": ~wanted,
         }
         self.funnel.read = len(rates)

@@ -4,57 +4,52 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.json_files import flag, number
 from amodal_bench.plugin import DatasetCard
 
-from ._coco_like import Side, check_images, find_file
+from ._coco_like import check_images, find_file, masks_of, spoiled
+from ._entries import BAD_IMAGE, NO_SIZE, Id, ImageEntry, Images, image_size, images_by_id, size_of, spelled
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
-from ._plain import read_pickle, text
-from ._records import Record, repeated
+from ._plain import convert, read_pickle, text
+from ._records import NO_FORMAT, Record, once, unreadable
 
 AGAIN = "Get the official file again."
-
-
-class View(Struct):
-    """One photo."""
-
-    id: int | str
-    file_name: str
-    height: Side
-    width: Side
+LACKING = "no visible mask (visible_mask)"
 
 
 class Region(Struct):
     """One object. The released files call the rate `occlusion_rate`; COCO-A's name for it is read too."""
 
-    segmentation: Any  # an RLE, never a polygon: the whole object
-    visible_mask: Any  # always there: every object is occluded
-    category_id: int | None = None
-    isStuff: int | None = None  # the format's own key
-    occlusion_rate: float | None = None
-    occlude_rate: float | None = None
+    segmentation: Any  # an RLE: the whole object
+    visible_mask: Any = None  # always there in the released files: every object is occluded
+    invisible_mask: Any = None
+    category_id: Id | None = None
+    isStuff: bool | int | float | str | None = None  # the format's own key
+    occlusion_rate: float | str | bool | None = None
+    occlude_rate: float | str | bool | None = None
 
     @property
     def rate(self) -> float | None:
         """The declared occlusion rate under either name."""
-        return self.occlude_rate if self.occlusion_rate is None else self.occlusion_rate
+        return number(self.occlude_rate if self.occlusion_rate is None else self.occlusion_rate)
 
 
 class Regions(Struct):
     """The objects of the image at the same place in `images`."""
 
-    regions: list[Region]
-    image_id: int | str | None = None
+    regions: list[Any]
+    image_id: Id | None = None
 
 
 class Mp3dFile(Struct):
     """The whole pickle: two lists that belong together place by place."""
 
-    images: list[View]
-    annotations: list[Regions]
+    images: list[Any]
+    annotations: list[Any]
 
 
 class Mp3d(Indexed[InstanceOptions]):
@@ -75,7 +70,6 @@ mp3d_eval/                    the images of mp3d_eval.zip (and mp3d_train/; else
         default_split="eval",
     )
     Options = InstanceOptions
-    checks_masks = True
 
     def annotation_files(self) -> Sequence[Path]:
         """The split's pickle."""
@@ -98,49 +92,98 @@ mp3d_eval/                    the images of mp3d_eval.zip (and mp3d_train/; else
         """All regions."""
         path = files[0]
         file = read_pickle(path, Mp3dFile)
-        _check_pairs(path, file)
-        for place, (view, annotation) in enumerate(zip(file.images, file.annotations, strict=True)):
-            for number, region in enumerate(annotation.regions):
-                yield _record(path, place, view, number, region)
+        views, annotations = _converted(path, file)
+        images = images_by_id([view for view in views if isinstance(view, ImageEntry)])
+        yield from spoiled(path, images, [])
+        records: dict[str, list[Record]] = {}
+        for place, (view, annotation) in enumerate(zip(views, annotations, strict=True)):
+            for record in _records(path, place, view, annotation, images):
+                records.setdefault(record.image, []).append(record)
+        _check_sizes(path, [record for found in records.values() for record in found])
+        for found in records.values():
+            yield from once(found, "another region has the same image and place")
 
 
-def _check_pairs(path: Path, file: Mp3dFile) -> None:
-    """Raise `DatasetNotReady` where pairing by place would give masks to the wrong images."""
+def _converted(path: Path, file: Mp3dFile) -> tuple[list[ImageEntry | str], list[Regions | str]]:
+    """Both lists, with what is wrong in the place of an item that is not in the official format.
+
+    Raises `DatasetNotReady` where pairing by place would give masks to the wrong images.
+    """
     if len(file.images) != len(file.annotations):
         raise DatasetNotReady(
             f"{path}: {len(file.images)} images and {len(file.annotations)} annotations: the lists belong "
             f"together place by place, so they must be of one length. {AGAIN}"
         )
-    twice = repeated([str(view.id) for view in file.images])
-    if twice:
-        raise DatasetNotReady(f"{path}: {len(twice)} image ids stand for several images, the first is {min(twice)}")
-    for place, (view, annotation) in enumerate(zip(file.images, file.annotations, strict=True)):
-        if annotation.image_id is not None and str(annotation.image_id) != str(view.id):
+    views = [convert(view, ImageEntry) for view in file.images]
+    annotations = [convert(annotation, Regions) for annotation in file.annotations]
+    for place, (view, annotation) in enumerate(zip(views, annotations, strict=True)):
+        if isinstance(view, str) or isinstance(annotation, str) or annotation.image_id is None:
+            continue
+        if spelled(annotation.image_id) != spelled(view.id):
             raise DatasetNotReady(
                 f"{path}: annotations[{place}] is of image {annotation.image_id}, but images[{place}] has the id "
                 f"{view.id}: the lists are out of step. {AGAIN}"
             )
+    return views, annotations
 
 
-def _record(path: Path, place: int, view: View, number: int, region: Region) -> Record:
-    for key, mask in (("segmentation", region.segmentation), ("visible_mask", region.visible_mask)):
-        size = mask.get("size") if isinstance(mask, dict) else None
-        if size != [view.height, view.width]:
-            raise DatasetNotReady(
-                f"{path}: $.annotations[{place}].regions[{number}].{key} must be an RLE of size "
-                f"{[view.height, view.width]} (height, width), as images[{place}] states, got size {size}. "
-                f"Perhaps images and annotations are out of step. {AGAIN}"
-            )
+def _records(
+    path: Path, place: int, view: ImageEntry | str, annotation: Regions | str, images: Images
+) -> Iterator[Record]:
+    where = f"{path.name}: annotations[{place}]"
+    if isinstance(annotation, str):
+        yield unreadable(f"[{place}]", "?", where, NO_FORMAT, f"{where}: {annotation}")
+        return
+    if isinstance(view, str):
+        for k in range(len(annotation.regions)):
+            yield unreadable(f"[{place}]", str(k), where, BAD_IMAGE, f"{path.name}: images[{place}]: {view}")
+        return
+    id = spelled(view.id)
+    for k, value in enumerate(annotation.regions):
+        region = convert(value, Region)
+        lacking = images.lacking(id)
+        if lacking or isinstance(region, str):
+            told = f"{path.name}: image {id}, region {k}"
+            reason, detail = lacking or (NO_FORMAT, str(region))
+            yield unreadable(id, str(k), told, reason, f"{told}: {detail}")
+        else:
+            yield _record(path, view, k, region)
+
+
+def _record(path: Path, view: ImageEntry, place: int, region: Region) -> Record:
+    parts = (region.segmentation, region.visible_mask, region.invisible_mask)
+    amodal, visible, invisible = (Raw(text(part)) for part in parts)
+    masks = masks_of(amodal, visible, LACKING, invisible)
+    where = f"{path.name}: image {spelled(view.id)}, region {place}"
+    size = image_size(view, masks.amodal)
+    if size is None:
+        return unreadable(spelled(view.id), str(place), where, NO_SIZE, where)
     return Record(
-        image=str(view.id),
-        annotation=str(number),
+        image=spelled(view.id),
+        annotation=str(place),
         file=view.file_name,
-        where=f"{path.name}: image {view.id}, region {number}",
-        height=view.height,
-        width=view.width,
-        amodal=text(region.segmentation),
-        visible=text(region.visible_mask),
-        category=None if region.category_id is None else str(region.category_id),
-        is_stuff=None if region.isStuff is None else bool(region.isStuff),
+        where=where,
+        height=size[0],
+        width=size[1],
+        amodal=masks.amodal,
+        visible=masks.visible,
+        invisible=masks.invisible,
+        lacking=masks.lacking,
+        category=None if region.category_id is None else spelled(region.category_id),
+        is_stuff=None if region.isStuff is None else flag(region.isStuff),
         declared_rate=region.rate,
+        dropped=masks.dropped,
     )
+
+
+def _check_sizes(path: Path, records: Sequence[Record]) -> None:
+    """Raise `DatasetNotReady` where most masks are of another size than their images: then the lists do not match."""
+    sizes = [(record, size_of(record.amodal)) for record in records]
+    other = [(record, size) for record, size in sizes if size and size != (record.height, record.width)]
+    if 2 * len(other) > len(records):
+        record, size = other[0]
+        raise DatasetNotReady(
+            f"{path}: {len(other)} of {len(records)} masks are of another size than their images, the first is of "
+            f"{record.where}: {size}, its image {(record.height, record.width)} (height, width). Perhaps images and "
+            f"annotations are out of step. {AGAIN}"
+        )

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from amodal_bench.errors import BadRecord
 from amodal_bench.types import AmodalQuery, AmodalSample, parse_id
 
 IMAGE = np.zeros((4, 5, 3), dtype=np.uint8)
@@ -27,7 +28,7 @@ def test_a_query_refuses_a_visible_mask_of_another_shape_or_kind() -> None:
 
 
 def test_a_query_needs_a_visible_pixel() -> None:
-    with pytest.raises(ValueError, match="a/b/c/0: visible mask is empty"):
+    with pytest.raises(BadRecord, match="a/b/c/0: visible mask is empty"):
         AmodalQuery("a/b/c/0", "c", IMAGE, ~MASK)
 
 
@@ -49,5 +50,18 @@ def test_a_sample_keeps_the_truth_beside_a_given_visible_mask() -> None:
 
 
 def test_a_sample_refuses_an_empty_amodal_mask() -> None:
-    with pytest.raises(ValueError, match="a/b/c/0: amodal mask is empty"):
+    with pytest.raises(BadRecord, match="a/b/c/0: amodal mask is empty"):
         AmodalSample(AmodalQuery("a/b/c/0", "c", IMAGE, MASK), ~MASK)
+
+
+def test_a_sample_refuses_masks_that_share_no_pixel() -> None:
+    left, right, both = np.zeros((3, 4, 5), dtype=np.bool_)
+    left[:, 1], right[2:, 3] = True, True
+    both |= left | right
+    query = AmodalQuery("a/b/c/0", "c", IMAGE, left)
+    with pytest.raises(BadRecord, match="a/b/c/0: the visible mask lies wholly outside the amodal mask"):
+        AmodalSample(query, right)
+    with pytest.raises(BadRecord, match="wholly outside"):
+        AmodalSample(query, left, true_visible=right)
+    assert AmodalSample(AmodalQuery("a/b/c/0", "c", IMAGE, both), right).occlusion_rate == 0
+    assert AmodalSample(query, right, true_visible=both).visible is both

@@ -81,7 +81,7 @@ def test_a_parquet_table_is_read_alike(squares: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[{", "d.json: not valid JSON, perhaps cut off"),
+        ("[{", "d.json: not valid JSON: it ends before its last bracket"),
         ("{}", "d.json: must hold a list of masks, holds dict"),
         ('[{"image_id": 1}]', "d.json: entry 0 needs image_id, ann_id and segmentation"),
         (json.dumps([{"image_id": 1, "ann_id": 2, "segmentation": []}] * 2), "entry 1: a second mask for image 1"),

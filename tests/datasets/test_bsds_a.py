@@ -15,6 +15,7 @@ from amodal_bench.errors import DatasetNotReady
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 
+LeftOut = Callable[[Any, str, str], None]
 FIXTURES = Path(__file__).parent.parent / "data" / "formats" / "bsds_a"
 NAME = "BSDS_amodal_test.json"
 PHOTOS = Path("BSR/BSDS500/data/images/test")
@@ -91,24 +92,16 @@ def test_the_file_may_lie_in_the_root_and_images_elsewhere(root: Path, tmp_path:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text[:500], "not valid JSON, perhaps cut off"),
+        (lambda text: text[:500], "not valid JSON: it ends before its last bracket"),
+        (lambda text: text.replace('"regions"', '"region"'), r"missing required field `regions` - at `\$\.annotations"),
         (
-            lambda text: text.replace('"order": 3', '"order": "x"'),
-            r"Expected `int`.*\$\.annotations\[1\]\.regions\[1\]\.order",
+            lambda text: text.replace('"segmentation"', '"mask"'),
+            r"missing required field `segmentation`: not in the official format",
         ),
         (
-            lambda text: text.replace('"regions"', '"region"', 1),
-            r"missing required field `regions` - at `\$\.annotations\[0\]`",
+            lambda text: text.replace('"id": 100080', '"id": 100075', 1),
+            "none of the 7 annotations can be read. The first: .*",
         ),
-        (
-            lambda text: text.replace('"image_id": 100075', '"image_id": 5', 1),
-            "annotation 1 is of image 5, which is not in",
-        ),
-        (
-            lambda text: text.replace('"height": 10', '"height": -10', 1),
-            r"Expected `int` >= 1 - at `\$\.images\[0\]\.height`",
-        ),
-        (lambda text: text.replace('"id": 100080', '"id": 100075', 1), "1 image ids stand for several images"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(root: Path, change: Callable[[str], str], told: str) -> None:
@@ -116,6 +109,44 @@ def test_a_broken_file_is_refused_with_its_place(root: Path, change: Callable[[s
     path.write_text(change(path.read_text()))
     with pytest.raises(DatasetNotReady, match=rf"BSDS_amodal_test\.json: .*{told}"):
         opened(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "told"),
+    [
+        (
+            lambda text: text.replace('"order": 3', '"order": "x"'),
+            "no depth order (order), by which regions are told apart",
+            "region of order x",
+        ),
+        (
+            lambda text: text.replace('"regions"', '"region"', 1),
+            "not in the official format",
+            r"annotations\[0\]: Object missing required field `regions`",
+        ),
+        (
+            lambda text: text.replace('"segmentation"', '"mask"', 1),
+            "not in the official format",
+            r"annotator 0, regions\[0\]: Object missing required field `segmentation`",
+        ),
+        (
+            lambda text: text.replace('"image_id": 100075', '"image_id": 5', 1),
+            "its image is not in images",
+            "image 5, annotator 0",
+        ),
+        (
+            lambda text: text.replace('"height": 10', '"height": -10', 1),
+            "the entry of its image is not in the official format",
+            r"images\[0\]: Expected `int` >= 1 - at `\$\.height`",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_left_out_and_counted(
+    root: Path, left_out: LeftOut, change: Callable[[str], str], reason: str, told: str
+) -> None:
+    path = root / "annotations" / NAME
+    path.write_text(change(path.read_text()))
+    left_out(opened(root), reason, told)
 
 
 def test_the_same_order_twice_and_malformed_polygons_are_counted(root: Path) -> None:

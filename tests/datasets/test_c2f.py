@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,16 +180,8 @@ def value(change: Callable[[Data], object]) -> Callable[[Path], None]:
             row("five"),
             r"line 1 \(five\): expected IMAGE_OBJECT, DETECTOR,IMAGE,OBJECT, IMAGE_PLACE_CATEGORY or PLACE,PATH",
         ),
-        (
-            value(lambda o: o[5][0].pop("gt_full_mask")),
-            r"\.pkl: 5, object 0: .* missing required field `gt_full_mask`",
-        ),
-        (value(lambda o: o[5][0].update(pred_visible_mask={"counts": b"0"})), "missing required field `size`"),
-        (value(lambda o: o[5][0]["pred_visible_mask"].update(size=[-10, 12])), "Expected `int` >= 1"),
-        (value(lambda o: o[5][0].update(occlude_rate="much")), r"Expected `float.*`, got `str`"),
         (value(lambda o: o.update({"five": o[5]})), r"the keys 'five', 0 are not IMAGE or DETECTOR_IMAGE, OBJECT"),
         (value(lambda o: o.update({6: o.pop(5)})), r"has no object 0 under the key 5"),
-        (value(lambda o: o.update({99: {1: o[5][0]}})), r"99, object 1: image 99 is not in images"),
         (lambda root: write(root, "kins_intersection", [1, 2], "5_0"), "the pickle must be a dict, got list"),
     ],
 )
@@ -200,13 +193,48 @@ def test_broken_pickles_and_lists_are_refused_with_their_place(
         kins(root)
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason", "told"),
+    [
+        (
+            value(lambda o: o[5][0].pop("gt_full_mask")),
+            "not in the official format",
+            r"\.pkl: 5, object 0: .* missing required field `gt_full_mask`",
+        ),
+        (
+            value(lambda o: o[5][0].update(pred_visible_mask={"counts": b"0"})),
+            "the size of its image is not stated",
+            "5, object 0: pred_visible_mask has no size",
+        ),
+        (
+            value(lambda o: o[5][0]["pred_visible_mask"].update(size=[-10, 12])),
+            "the size of its image is not stated",
+            "5, object 0",
+        ),
+        (value(lambda o: o.update({99: {1: o[5][0]}})), "not in kins_intersection_list.txt", "99, object 1"),
+    ],
+)
+def test_objects_that_can_not_be_read_are_left_out_and_counted(
+    root: Path, damage: Callable[[Path], None], reason: str, told: str
+) -> None:
+    damage(root)
+    dataset = kins(root)
+    assert dataset.funnel.dropped[reason] == 1 if "list" not in reason else dataset.funnel.dropped[reason] >= 1
+    assert any(re.search(told, fault.detail) for fault in dataset.faults() if fault.kind == reason)
+
+
+def test_a_declared_rate_that_is_no_number_is_none(root: Path) -> None:
+    value(lambda objects: objects[5][0].update(occlude_rate="much"))(root)
+    assert kins(root)[0].declared_rate is None
+
+
 def test_rows_beyond_the_end_of_the_json_file_are_refused(root: Path) -> None:
     write(root, "fusion_test", {}, "2_90_4", "c2f_seg_test_list.txt")
     with pytest.raises(DatasetNotReady, match=r"line 1 \(2_90_4\): update_test_2020\.json has no such annotation"):
         kins(root, objects="fusion")
 
 
-@pytest.mark.parametrize("mask", [None, [[1.0, float("nan")] * 3], {"size": [10, 12], "counts": b"0"}])
+@pytest.mark.parametrize("mask", [7, [[1.0, float("nan")] * 3], {"size": [10, 12], "counts": b"0"}])
 def test_malformed_masks_are_counted(root: Path, mask: Any) -> None:
     value(lambda objects: objects[5][0].update(gt_full_mask=mask))(root)
     assert kins(root).funnel.dropped["malformed mask"] == 1

@@ -133,7 +133,12 @@ def test_unusable_regions_are_counted_by_reason_and_odd_ones_noted(make: Make) -
     assert dataset.funnel.as_dict() == {
         "read": 8,
         "kept": 3,
-        "dropped": {"another region has the same order": 2, "malformed mask": 2, "visible mask is empty": 1},
+        "dropped": {
+            "identical copy of another annotation": 1,
+            "malformed mask": 2,
+            "no visible mask, and neither invisible_mask nor the depth order tells what is seen": 1,
+            "visible mask is empty": 1,
+        },
         "noted": {
             "declared occlusion rate differs by more than .01 from the masks": 1,
             "visible mask is not the amodal one less what lies in front": 2,
@@ -182,17 +187,12 @@ def test_a_file_name_that_leads_out_of_the_folder_is_refused(make: Make, name: s
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda text: text[: len(text) // 2], "COCO_amodal_val2014.json: not valid JSON, perhaps cut off"),
+        (
+            lambda text: text[: len(text) // 2],
+            "COCO_amodal_val2014.json: not valid JSON: it ends before its last bracket",
+        ),
         (lambda _: "[]", r"not in the official format: Expected `object`, got `array`"),
         (lambda _: '{"images": []}', r"Object missing required field `annotations`"),
-        (
-            lambda text: text.replace('"order": 2', '"order": "x"'),
-            r"Expected `int`.*\$.annotations\[1\].regions\[1\].order",
-        ),
-        (
-            lambda text: text.replace('"image_id": 3', '"image_id": 4'),
-            "annotation 0 is of image 4, which is not in images",
-        ),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(make: Make, change: Callable[[str], str], text: str) -> None:

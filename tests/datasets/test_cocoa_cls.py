@@ -10,10 +10,11 @@ import PIL.Image
 import pytest
 
 from amodal_bench.datasets.cocoa_cls import CocoaCls, CocoaClsOptions
-from amodal_bench.errors import BadRecord, DatasetNotReady, Refused
+from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 
+LeftOut = Callable[[Any, str, str], None]
 FIXTURES = Path(__file__).parent.parent / "data" / "formats" / "cocoa_cls"
 CLASSES = "COCO_amodal_val2014_with_classes.json"
 NO_STUFF = "COCO_amodal_val2014_detectron_no_stuff.json"
@@ -63,7 +64,7 @@ def test_with_classes_is_the_default(root: Path) -> None:
             "no visible mask (visible_mask), but an occlusion rate above 0": 1,
             "visible mask is empty": 1,
         },
-        "noted": {},
+        "noted": {"visible mask sticks out of the amodal mask": 1},
     }
 
 
@@ -130,19 +131,10 @@ def test_what_is_not_there_is_refused(root: Path, split: str, options: dict[str,
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text[:-40], "not valid JSON, perhaps cut off"),
+        (lambda text: text[:-40], "not valid JSON: it ends before its last bracket"),
         (
-            lambda text: text.replace('"segmentation"', '"regions"', 1),
+            lambda text: text.replace('"segmentation"', '"regions"'),
             r"missing required field `segmentation` - at `\$\.annotations\[0\]`",
-        ),
-        (
-            lambda text: text.replace('"id": 502', '"id": null'),
-            r"Expected `int`, got `null` - at `\$\.annotations\[1\]\.id`",
-        ),
-        (lambda text: text.replace('"occlude_rate": 0.5', '"occlude_rate": "much"'), r"Expected `float.*`, got `str`"),
-        (
-            lambda text: text.replace('"image_id": 77', '"image_id": 78'),
-            r"annotation 1 \(id 502\) is of image 78, which",
         ),
         (lambda text: text.replace('"height": 10', '"height": 0'), "Expected `int` >= 1"),
         (
@@ -158,11 +150,46 @@ def test_a_broken_file_is_refused_with_its_place(root: Path, change: Callable[[s
         opened(root)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason", "told"),
+    [
+        (
+            lambda text: text.replace('"segmentation"', '"regions"', 1),
+            "not in the official format",
+            r"annotations\[0\]: Object missing required field `segmentation`",
+        ),
+        (
+            lambda text: text.replace('"id": 502', '"id": null'),
+            "not in the official format",
+            r"annotations\[1\]: Expected `int \| float \| str`, got `null` - at `\$\.id`",
+        ),
+        (
+            lambda text: text.replace('"image_id": 77', '"image_id": 78', 1),
+            "its image is not in images",
+            "image 78, annotation 502",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_left_out_and_counted(
+    root: Path, left_out: LeftOut, change: Callable[[str], str], reason: str, told: str
+) -> None:
+    path = root / "annotations" / CLASSES
+    path.write_text(change(path.read_text()))
+    left_out(opened(root), reason, told)
+
+
+def test_a_declared_rate_that_is_no_number_is_none(root: Path) -> None:
+    path = root / "annotations" / CLASSES
+    path.write_text(path.read_text().replace('"occlude_rate": 0.5', '"occlude_rate": "much"'))
+    assert None in [sample.declared_rate for sample in opened(root)]
+
+
 def test_damaged_counts_are_told_or_counted(root: Path) -> None:
     path = root / "annotations" / CLASSES
     text = path.read_text()
     path.write_text(text.replace(":d0j2", ":d0j", 1))
     assert opened(root).funnel.dropped["malformed mask"] == 2
     path.write_text(text.replace(":d0j2", ":d0j2" * 50, 1))
-    with pytest.raises(BadRecord, match=r"with_classes\.json: image 9, annotation 501: RLE runs add up to"):
-        opened(root)[0]
+    dataset = opened(root)
+    assert dataset.funnel.dropped["malformed mask"] == 2
+    assert any("image 9, annotation 501: RLE runs add up to" in fault.detail for fault in dataset.faults())

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -12,6 +13,7 @@ from amodal_bench.datasets.d2sa import D2sa, D2saOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Location
 
+LeftOut = Callable[[Any, str, str], None]
 FIXTURES = Path(__file__).parent.parent / "data" / "formats" / "d2sa"
 FOLDER, VALIDATION = "d2s_amodal_annotations_v1", "D2S_amodal_validation.json"
 
@@ -45,7 +47,10 @@ def test_every_annotation_is_an_instance_or_counted(root: Path) -> None:
         "read": 4,
         "kept": 3,
         "dropped": {"no visible mask (visible_mask)": 1},  # this format has one even for what nothing hides
-        "noted": {},
+        "noted": {
+            "declared occlusion rate differs by more than .01 from the masks": 1,
+            "visible mask sticks out of the amodal mask": 1,
+        },
     }
 
 
@@ -79,15 +84,10 @@ def test_a_missing_file_is_explained(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text[:-9], "not valid JSON, perhaps cut off"),
-        (lambda text: text.replace('"id": 116, ', ""), r"missing required field `id` - at `\$\.annotations\[1\]`"),
-        (
-            lambda text: text.replace('"image_id": 5300, "cat', '"image_id": 1, "cat', 1),
-            r"annotation 0 \(id 115\) is of image 1",
-        ),
+        (lambda text: text[:-9], "not valid JSON: it ends before its last bracket"),
         (
             lambda text: text.replace('"width": 12', '"width": "wide"'),
-            r"Expected `int`, got `str` - at `\$\.images\[0\]\.width`",
+            r"Expected `int \| null`, got `str` - at `\$\.images\[0\]\.width`",
         ),
     ],
 )
@@ -96,6 +96,29 @@ def test_a_broken_file_is_refused_with_its_place(root: Path, change: Callable[[s
     path.write_text(change(path.read_text()))
     with pytest.raises(DatasetNotReady, match=rf"D2S_amodal_validation\.json: .*{told}"):
         opened(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "told"),
+    [
+        (
+            lambda text: text.replace('"id": 116, ', ""),
+            "not in the official format",
+            r"annotations\[1\]: Object missing required field `id`",
+        ),
+        (
+            lambda text: text.replace('"image_id": 5300, "cat', '"image_id": 1, "cat', 1),
+            "its image is not in images",
+            "image 1, annotation 115",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_left_out_and_counted(
+    root: Path, left_out: LeftOut, change: Callable[[str], str], reason: str, told: str
+) -> None:
+    path = root / FOLDER / VALIDATION
+    path.write_text(change(path.read_text()))
+    left_out(opened(root), reason, told)
 
 
 def test_an_image_that_is_empty_or_elsewhere_is_named(root: Path) -> None:

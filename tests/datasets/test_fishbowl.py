@@ -220,7 +220,7 @@ def shorten(root: Path) -> None:
 
 
 def repeat(root: Path) -> None:
-    write(root / "00000" / "objects.json", [fish(9, SEEN), fish("9", SEEN)])
+    write(root / "00000" / "objects.json", [fish(9, SEEN), fish("9", WHOLE)])
 
 
 def swap(root: Path) -> None:
@@ -257,9 +257,9 @@ def blind(root: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (cut, r"00000/objects\.json: not valid JSON, perhaps cut off"),
+        (cut, r"00000/objects\.json: not valid JSON: it ends before its last bracket"),
         (shorten, r"00000_object9/objects\.json: fish 9 has 3 masks, but 4 in .*00000/objects\.json"),
-        (repeat, r"00000/objects\.json: fish id 9 occurs twice"),
+        (repeat, r"00000/objects\.json: fish id 9 occurs twice, with different masks"),
         (swap, r"00000_object9/objects\.json: must hold fish 9 alone, holds 10"),
         (unlist, r"00000/objects\.json: must hold a list of fish, holds dict"),
         (unname, r"00000/objects\.json: entry 0 must be a fish with an id and a list of masks"),

@@ -15,6 +15,7 @@ from amodal_bench.errors import BadRecord, DatasetNotReady, Refused
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 
+LeftOut = Callable[[Any, str, str], None]
 FIXTURES = Path(__file__).parent.parent / "data" / "formats" / "kins"
 NEW, OLD = "update_test_2020.json", "instances_val.json"
 HEIGHT, WIDTH = 10, 12
@@ -37,9 +38,9 @@ def opened(root: Path, name: str | None = None, images: Path | None = None, **op
     return Kins(Location(root=root, images=images, cache=root / "cache"), "test", KinsOptions(**options))
 
 
-def edited(root: Path, name: str, change: Change) -> Kins:
+def edited(root: Path, name: str, change: Change, **options: Any) -> Kins:
     (root / name).write_text(change((FIXTURES / name).read_text()))
-    return opened(root)
+    return opened(root, **options)
 
 
 def boxes(*edges: tuple[int, int, int, int]) -> Mask:
@@ -77,10 +78,9 @@ def test_every_annotation_is_an_instance_or_counted(root: Path) -> None:
             "amodal mask is empty": 1,
             "another annotation has the same id": 2,
             "malformed mask": 1,
-            "no visible mask (i_segm)": 1,
-            "visible mask is empty": 1,
+            "no visible mask (i_segm)": 2,  # null and an empty list
         },
-        "noted": {},
+        "noted": {"visible mask sticks out of the amodal mask": 1},
     }
 
 
@@ -170,11 +170,17 @@ def test_an_image_of_another_size_is_not_resized_to_the_annotation(root: Path) -
         opened(root, NEW)[0]
 
 
-def test_a_long_malformed_mask_is_told_when_it_is_needed(root: Path) -> None:
-    long = [[1.0, 2.0] * 60 + [3.0]]
-    dataset = edited(root, NEW, lambda text: text.replace("[[0.0, 0.0, 6.0, 0.0, 6.0, 8.0, 0.0, 8.0]]", str(long), 1))
-    with pytest.raises(BadRecord, match=r"update_test_2020\.json: image 5, annotation 31: .*odd number .*\(121\)"):
-        dataset[0]
+@pytest.mark.parametrize("options", [{}, {"min_area": 1}, {"rates": "[0, 1]"}, {"include_unoccluded": False}])
+@pytest.mark.parametrize("points", [4, 60])
+def test_a_malformed_mask_is_left_out_however_long_and_whatever_is_asked(
+    root: Path, left_out: LeftOut, points: int, options: dict[str, Any]
+) -> None:
+    odd = [[1.0, 2.0] * points + [3.0]]
+    old = "[[0.0, 0.0, 6.0, 0.0, 6.0, 8.0, 0.0, 8.0]]"
+    dataset = edited(root, NEW, lambda text: text.replace(old, str(odd), 1), **options)
+    assert "kins/test/5/31" not in dataset.ids()
+    told = rf"update_test_2020\.json: image 5, annotation 31: .*odd number .*\({2 * points + 1}\)"
+    left_out(dataset, "malformed mask", told)
 
 
 def put(path: str, value: Any) -> Change:
@@ -195,26 +201,43 @@ def put(path: str, value: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda text: text[: len(text) // 2], "not valid JSON, perhaps cut off"),
-        (lambda _: "", "not valid JSON"),
+        (lambda text: text[: len(text) // 2], "not valid JSON: it ends before its last bracket"),
+        (lambda _: "", "is empty"),
         (lambda _: "[]", "Expected `object`, got `array`"),
         (lambda text: text.replace('"annotations"', '"anns"'), "missing required field `annotations`"),
-        (
-            lambda text: text.replace('"image_id": 2, ', "", 1),
-            r"missing required field `image_id` - at `\$\.annotations\[1\]",
-        ),
-        (put("annotations.3.id", "x"), r"Expected `int`, got `str` - at `\$\.annotations\[3\]\.id`"),
-        (put("annotations.0.image_id", 6), r"annotation 0 \(id 31\) is of image 6, which is not in images"),
-        (put("images.2.height", -10), r"Expected `int` >= 1 - at `\$\.images\[2\]\.height`"),
-        (put("images.0.width", 10**9), r"Expected `int` <= 30000 - at `\$\.images\[0\]\.width`"),
-        (put("images.1.id", 5), "1 image ids stand for several images, the first is 5"),
-        (put("annotations.0.a_segm.0.0", float("nan")), "not valid JSON"),
         (put("annotations", [{"id": 1, "image_id": 5, "segmentation": []}]), "no annotation has the keys of a release"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(root: Path, change: Change, told: str) -> None:
     with pytest.raises(DatasetNotReady, match=rf"update_test_2020\.json: .*{told}"):
         edited(root, NEW, change)
+
+
+NO_FORMAT = "not in the official format"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "told"),
+    [
+        (
+            lambda text: text.replace('"image_id": 2, ', "", 1),
+            NO_FORMAT,
+            r"annotations\[1\]: Object missing required field `image_id`",
+        ),
+        (put("annotations.3.id", None), NO_FORMAT, r"annotations\[3\]: Expected .*, got `null` - at `\$\.id`"),
+        (put("annotations.3.id", [[7]]), NO_FORMAT, r"annotations\[3\]: Expected .*, got `array` - at `\$\.id`"),
+        (put("annotations.0.image_id", 6), "its image is not in images", "image 6, annotation 31"),
+        (put("images.1.height", -10), f"the entry of its image is {NO_FORMAT}", r"images\[1\]: Expected `int` >= 1"),
+        (put("images.0.width", 10**9), f"the entry of its image is {NO_FORMAT}", "Expected `int` <= 30000"),
+        (put("images.1.width", None), "the size of its image is not stated", "image 2, annotation"),
+        (put("images.2.id", 2), "several images have the id of its image", r"000001\.png and 000010\.png"),
+        (put("annotations.0.a_segm.0.0", float("nan")), "malformed mask", "a polygon must be a flat list of numbers"),
+    ],
+)
+def test_what_can_not_be_read_is_left_out_and_counted(
+    root: Path, left_out: LeftOut, change: Change, reason: str, told: str
+) -> None:
+    left_out(edited(root, NEW, change), reason, told)
 
 
 @pytest.mark.parametrize(

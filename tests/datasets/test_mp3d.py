@@ -23,6 +23,9 @@ SIZES = {"view_11.jpg": (20, 30), "view_4.jpg": (12, 16)}  # height, width
 IDS = ["mp3d/eval/11/0", "mp3d/eval/11/1", "mp3d/eval/4/0"]
 
 
+LeftOut = Callable[[Any, str, str], None]
+
+
 def box(file: str, left: int, top: int, right: int, bottom: int) -> Mask:
     mask = np.zeros(SIZES[file], dtype=np.bool_)
     mask[top:bottom, left:right] = True
@@ -166,28 +169,56 @@ class Call:
             altered("annotations", 1, "image_id", value=11),
             r"annotations\[1\] is of image 11, but images\[1\] has the id 4: the lists are out of step",
         ),
-        (altered("images", 1, "id", value=11), r"1 image ids stand for several images, the first is 11"),
-        (altered("images", 1, "height", value=-12), r"Expected `int` >= 1 - at `\$\.images\[1\]\.height`"),
-        (altered("images", 1, "width", value=10**6), r"Expected `int` <= \d+ - at `\$\.images\[1\]\.width`"),
         (
             altered("images", 0, "width", value=31),
-            r"\$\.annotations\[0\]\.regions\[0\]\.segmentation must be an RLE of size \[20, 31\] "
-            r"\(height, width\), as images\[0\] states, got size \[20, 30\]\. Perhaps .* out of step",
+            r"2 of 3 masks are of another size than their images, the first is of .*image 11, region 0: \(20, 30\), "
+            r"its image \(20, 31\) \(height, width\)\. Perhaps images and annotations are out of step",
         ),
         (
-            altered("annotations", 1, "regions", 0, "visible_mask", value=[[1.0, 2.0, 3.0, 2.0, 3.0, 9.0]]),
-            r"\$\.annotations\[1\]\.regions\[0\]\.visible_mask must be an RLE of size \[12, 16\].* got size None",
-        ),
-        (without("visible_mask"), r"missing required field `visible_mask` - at `\$\.annotations\[1\]\.regions\[0\]`"),
-        (
-            altered("annotations", 0, "regions", value={"0": 1}),
-            r"Expected `array`, got `object` - at `\$\.annotations\[0\]\.regions`",
+            altered("images", 1, "id", value=11),
+            r"none of the 3 annotations can be read\. The first: several images have",
         ),
     ],
 )
 def test_a_broken_pickle_is_refused_with_its_place(root: Path, change: Callable[[Any], Any], text: str) -> None:
     with pytest.raises(DatasetNotReady, match=text):
         opened(write(root, change(content())))
+
+
+NO_FORMAT = "not in the official format"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "told"),
+    [
+        (
+            altered("images", 1, "height", value=-12),
+            f"the entry of its image is {NO_FORMAT}",
+            r"images\[1\]: Expected `int` >= 1 - at `\$\.height`",
+        ),
+        (
+            altered("images", 1, "width", value=10**6),
+            f"the entry of its image is {NO_FORMAT}",
+            r"images\[1\]: Expected `int` <= \d+ - at `\$\.width`",
+        ),
+        (
+            altered("annotations", 1, "regions", 0, "segmentation", "size", value=[12, 17]),
+            "malformed mask",
+            r"image 4, region 0: RLE of size \[12, 17\] in an image of size \[12, 16\]",
+        ),
+        (without("visible_mask"), "no visible mask (visible_mask)", "image 4, region 0"),
+        (without("segmentation"), NO_FORMAT, "image 4, region 0: Object missing required field `segmentation`"),
+        (
+            altered("annotations", 0, "regions", value={"0": 1}),
+            NO_FORMAT,
+            r"annotations\[0\]: Expected `array`, got `object` - at `\$\.regions`",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_left_out_and_counted(
+    root: Path, left_out: LeftOut, change: Callable[[Any], Any], reason: str, told: str
+) -> None:
+    left_out(opened(write(root, change(content()))), reason, told)
 
 
 def test_a_pickle_with_a_command_is_refused_and_not_run(root: Path, tmp_path: Path) -> None:

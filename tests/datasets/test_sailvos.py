@@ -1,6 +1,7 @@
 """SAIL-VOS from its JSON layouts, checked by hand, and on broken files; the raw layout is in test_sailvos_raw.py."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 
+LeftOut = Callable[[Any, str, str], None]
 FIXTURES = Path(__file__).parent.parent / "data" / "formats" / "sailvos"
 HEIGHT, WIDTH = 12, 16
 # The COCO-like file: frames and scenes out of order, every spelling of a mask, an object without `obj_id`.
@@ -153,36 +155,18 @@ def altered(layout: str, *path: Any, value: Any) -> tuple[str, Callable[[str], s
 @pytest.mark.parametrize(
     ("broken", "text"),
     [
-        (("coco", lambda text: text[:200]), r"valid\.json: not valid JSON, perhaps cut off"),
-        (("clips", lambda text: text[:200]), r"valid\.json: not valid JSON, perhaps cut off"),
+        (("coco", lambda text: text[:200]), r"valid\.json: not valid JSON: it ends before its last bracket"),
+        (("clips", lambda text: text[:200]), r"valid\.json: not valid JSON: it ends before its last bracket"),
         (("coco", lambda _: "7"), r"Expected `object`, got `int`"),
         (("coco", lambda _: '{"images": []}'), r"missing required field `annotations`"),
-        (altered("coco", "images", 0, "height", value=-12), r"Expected `int` >= 1 - at `\$\.images\[0\]\.height`"),
-        (altered("coco", "images", 0, "id", value=3), r"1 image ids stand for several images"),
-        (altered("coco", "annotations", 0, "image_id", value=8), r"annotation 0 \(id 100\) is of image 8, which is"),
-        (altered("coco", "annotations", 1, "obj_id", value="x"), r"Expected `int \| null`.*annotations\[1\]\.obj_id"),
         (
-            altered("coco", "images", 0, "file_name", value="000002.bmp"),
-            r"valid\.json: image 7: file_name '000002\.bmp' is not of the form SCENE/FRAME\.bmp with",
+            ("coco", lambda text: re.sub(r"scene_\w+/(images/)?", "", text)),
+            r"valid\.json: image \d+: file_name '\d+\.bmp' is not of the form SCENE/FRAME\.bmp with",
         ),
         (
-            altered("coco", "images", 0, "file_name", value="/1.bmp"),
-            r"image 7: file_name '/1\.bmp' is not of the form",
+            ("clips", lambda text: text.replace('"segmentation"', '"masks"')),
+            r"clip 0: .* required field `segmentation`",
         ),
-        (altered("coco", "images", 0, "file_name", value="a/../1.bmp"), r"image 7: file_name .* is not of the form"),
-        (
-            altered("clips", 0, "image_file_names", 0, value="scene_a/last.bmp"),
-            r"clip 0: file_name .* is not of the form",
-        ),
-        (
-            altered("clips", 1, "visible_mask", value=[]),
-            r"valid\.json: clip 1: 2 masks, 0 visible masks and 2 file names: .*must be of one length",
-        ),
-        (
-            altered("clips", 0, "segmentation", 1, value=[[1, 2, 3, 2, 3, 9]]),
-            r"valid\.json: clip 0, frame 1 \(scene_a/000005\.bmp\): segmentation must be an RLE with its size",
-        ),
-        (altered("clips", 1, "segmentation", value=3), r"Expected `array`, got `int` - at `\$\[1\]\.segmentation`"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(
@@ -194,6 +178,61 @@ def test_a_broken_file_is_refused_with_its_place(
     path.write_text(change(path.read_text()))
     with pytest.raises(DatasetNotReady, match=text):
         opened(root)
+
+
+NO_FORMAT = "not in the official format"
+NO_IMAGE = "its image is not in images"
+NO_PLACE = "its image's file_name is not of the form SCENE/FRAME.bmp"
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason", "told"),
+    [
+        (
+            altered("coco", "images", 0, "height", value=-12),
+            f"the entry of its image is {NO_FORMAT}",
+            r"images\[0\]: Expected `int` >= 1 - at `\$\.height`",
+        ),
+        (altered("coco", "images", 0, "id", value=3), "several images have the id of its image", r"\.bmp and scene_"),
+        (
+            altered("coco", "annotations", 0, "image_id", value=8),
+            "its image is not in images",
+            "image 8, annotation 100",
+        ),
+        (altered("coco", "annotations", 1, "obj_id", value=[]), NO_FORMAT, r"annotations\[1\]: .*at `\$\.obj_id`"),
+        (altered("coco", "images", 0, "file_name", value="000002.bmp"), NO_PLACE, "image 7, annotation 100"),
+        (altered("coco", "images", 0, "file_name", value="/1.bmp"), NO_PLACE, "image 7, annotation 100"),
+        (altered("coco", "images", 0, "file_name", value="a/../1.bmp"), NO_PLACE, "image 7, annotation 100"),
+        (
+            altered("clips", 1, "image_file_names", 0, value="scene_a/last.bmp"),
+            NO_FORMAT,
+            r"clip 1: file_name .* is not of the form",
+        ),
+        (
+            altered("clips", 1, "visible_mask", value=[]),
+            NO_FORMAT,
+            r"valid\.json: clip 1: 2 masks, 0 visible masks and 2 file names: .*must be of one length",
+        ),
+        (
+            altered("clips", 0, "segmentation", 1, value=[[1, 2, 3, 2, 3, 9]]),
+            "the size of its image is not stated",
+            r"valid\.json: clip 0, frame 1 \(scene_a/000005\.bmp\): segmentation must be an RLE with its size",
+        ),
+        (
+            altered("clips", 1, "segmentation", value=3),
+            NO_FORMAT,
+            r"clip 1: Expected `array`, got `int` - at `\$\.segmentation`",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_left_out_and_counted(
+    tmp_path: Path, left_out: LeftOut, broken: tuple[str, Callable[[str], str]], reason: str, told: str
+) -> None:
+    layout, change = broken
+    root = prepare(tmp_path / "data", layout)
+    path = root / "valid.json"
+    path.write_text(change(path.read_text()))
+    left_out(opened(root), reason, told)
 
 
 @pytest.mark.parametrize(

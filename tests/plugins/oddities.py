@@ -43,7 +43,7 @@ def street() -> list[Thing]:
 
 
 def dots() -> list[Thing]:
-    """Single pixels, pixels that touch at their corners, two parts, noise, all pixels, masks that do not meet."""
+    """Single pixels, pixels that touch at their corners, two parts, noise, all pixels, two pixels far apart."""
     shape = (7, 9)
     rng = np.random.default_rng(4)
     pixel = box(shape, 6, 8, 7, 9)
@@ -58,7 +58,7 @@ def dots() -> list[Thing]:
         "noise": (noise, noise & (rng.random(shape) < 0.5)),
         "everything": (everything, noise),
         "sticks out": (parts, box(shape, 1, 1, 5, 6)),
-        "apart": (box(shape, 0, 0, 1, 1), pixel),
+        "apart": (box(shape, 0, 0, 1, 1) | pixel, pixel),
     }
     return [Thing(f"dots_object{name}", "0", None, False, *pair) for name, pair in masks.items()]
 
