@@ -24,7 +24,7 @@ from amodal_bench.protocol import Range
 from amodal_bench.types import AmodalQuery, AmodalSample
 
 from ._images import Photos
-from ._index import cached
+from ._index import cached, unchanged
 from ._masks import AREAS, CODES, areas_of, codes_of
 from ._photo_faults import framed_photos, photo_faults
 from ._records import INDEX, Record, read_mask, to_index
@@ -66,8 +66,9 @@ class Indexed(Dataset[O]):
     def __init__(self, location: Location, split: str, options: O) -> None:
         super().__init__(location, split, options)
         self._files = list(self.annotation_files())
-        self._path = location.cache / "index" / f"{self.name}-{split}-{self.fingerprint()[:32]}{self.variant()}.arrow"
-        self._index = cached(self._path, INDEX, self.build)
+        self._fingerprint = self.digest()
+        self._path = location.cache / "index" / f"{self.name}-{split}-{self._fingerprint[:32]}{self.variant()}.arrow"
+        self._index = cached(self._path, INDEX, unchanged(self.build, self.digest, self._fingerprint))
         self._rows = self._choose()
         self._ids = self._spelled(self._rows)
 
@@ -100,7 +101,11 @@ class Indexed(Dataset[O]):
         return self._ids
 
     def fingerprint(self) -> str:
-        """sha256 of the annotation file, or of the names and sha256 of several."""
+        """What `digest` was on opening."""
+        return self._fingerprint
+
+    def digest(self) -> str:
+        """sha256 of the annotation file as it is now, or of the names and sha256 of several."""
         digests = [(path.name, file_digest(path, self.location.cache)) for path in self._files]
         return digests[0][1] if len(digests) == 1 else manifest_digest(digests)
 
