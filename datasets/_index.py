@@ -50,6 +50,6 @@ def read_cached(path: Path) -> pa.Table | None:
     """A table that `cached` wrote; None, with a warning, where the file is damaged."""
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         log.warning("%s is damaged and is made anew (%s)", path, error)
         return None

@@ -70,8 +70,12 @@ def _remembered(folder: Path, kind: Kind, settings: Backbone, prompt: str, devic
     except OSError as error:
         log.warning("embeddings of the prompt are made anew each time: %s", error)
         return _encoded(folder, kind, settings, prompt, device)
-    if not note.is_file():
-        write_atomic(note, save(_encoded(folder, kind, settings, prompt, device), {"prompt": prompt}))
+    if note.is_file():
+        try:
+            return load_file(note)
+        except SafetensorError as error:
+            log.warning("%s is damaged and is made anew (%s)", note, error)
+    write_atomic(note, save(_encoded(folder, kind, settings, prompt, device), {"prompt": prompt}))
     return load_file(note)
 
 

@@ -287,6 +287,19 @@ def test_other_text_encoders_of_the_same_name_have_other_embeddings(folder: Make
     assert not torch.equal(opened(copy)._prompt["prompt_embeds"], before)
 
 
+@pytest.mark.parametrize("damage", [b"", b"garbage " * 9])
+def test_damaged_embeddings_in_the_cache_are_made_anew(
+    damage: bytes, folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AMODAL_BENCH_CACHE", str(tmp_path / "cache"))
+    before = opened(folder("sd9"))._prompt
+    (note,) = (tmp_path / "cache" / "prompts").iterdir()
+    note.write_bytes(damage)
+    after = opened(folder("sd9"))._prompt
+    assert f"{note} is damaged and is made anew" in caplog.text
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_a_cache_that_cannot_be_written_costs_time_only(
     folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
