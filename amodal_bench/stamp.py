@@ -1,12 +1,16 @@
 """Whether a file is still the one that was read, told without reading it again."""
 
+import hashlib
 import os
 import stat
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from threading import Lock
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,22 +46,53 @@ def stamp_of(path: str | Path) -> Stamp | None:
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & 0x7FFF_FFFF_FFFF_FFFF)
 
 
+@dataclass(slots=True)
+class _Kept(Generic[T]):
+    """What was made of a file. `digest` of one that was just written: its stamp alone does not tell it."""
+
+    value: T
+    stamp: Stamp | None
+    digest: str | None
+
+    def still(self, path: Path, stamp: Stamp, now: int) -> bool:
+        """Whether the file is the one that was read."""
+        if self.stamp != stamp or (self.digest and self.digest != _sha256(path)):
+            return False
+        if stamp.settled(now):
+            self.digest = None
+        return True
+
+
 def remembered(most: int) -> Callable[[Callable[Concatenate[Path, P], T]], Callable[Concatenate[Path, P], T]]:
-    """Keep what a function made of the last `most` files, each for as long as its stamp stays."""
+    """Keep what a function made of the last `most` files, each for as long as it is the same file."""
 
     def decorate(read: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
-        def anew(path: Path, _: Stamp, *args: P.args, **options: P.kwargs) -> T:
-            return read(path, *args, **options)
-
-        kept: Callable[..., T] = lru_cache(maxsize=most)(anew)
+        kept: OrderedDict[Any, _Kept[T]] = OrderedDict()
+        lock = Lock()
 
         @wraps(read)
         def call(path: Path, /, *args: P.args, **options: P.kwargs) -> T:
+            key = path, args, *options.items()
             now, stamp = time.time_ns(), stamp_of(path)
-            if stamp is None or not stamp.settled(now):
-                return read(path, *args, **options)
-            return kept(path, stamp, *args, **options)
+            found = kept.get(key)
+            if found is None or stamp is None or not found.still(path, stamp, now):
+                digest = None if stamp is None or stamp.settled(now) else _sha256(path)
+                found = _Kept(read(path, *args, **options), stamp, digest)
+            with lock:
+                kept[key] = found
+                kept.move_to_end(key)
+                while len(kept) > most:
+                    kept.popitem(last=False)
+            return found.value
 
         return call
 
     return decorate
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"

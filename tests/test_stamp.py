@@ -56,15 +56,38 @@ def test_what_was_read_is_kept_until_the_file_changes(change: Change, settle: Ch
     assert (read(file), read(file, 1)) == (b"new", b"n")
 
 
-def test_what_was_just_written_is_not_kept(tmp_path: Path) -> None:
+def test_what_was_just_written_is_known_by_its_bytes(tmp_path: Path) -> None:
     """Within a tick, a second change may leave the stamp as it is."""
-    file = tmp_path / "file"
-    read = remembered(1)(Path.read_bytes)
+    file, calls = tmp_path / "file", 0
+
+    @remembered(1)
+    def read(path: Path) -> bytes:
+        nonlocal calls
+        calls += 1
+        return path.read_bytes()
+
     for k in range(200):
         text = f"{k:03d}".encode()
         file.write_bytes(text)
         os.utime(file, ns=(10**18, 10**18))
-        assert read(file) == text
+        assert (read(file), read(file)) == (text, text)
+    assert calls == 200
+
+
+def test_what_is_longest_unused_is_let_go(settle: Change, tmp_path: Path) -> None:
+    names, calls = [tmp_path / name for name in "abc"], []
+
+    @remembered(2)
+    def read(path: Path) -> str:
+        calls.append(path.name)
+        return path.name
+
+    for path in names:
+        path.touch()
+    settle(names[-1])
+    a, b, c = names
+    assert [read(path) for path in (a, b, a, c, a, b)] == ["a", "b", "a", "c", "a", "b"]
+    assert calls == ["a", "b", "c", "b"]
 
 
 def test_a_missing_file_is_the_readers_to_name(tmp_path: Path) -> None:
