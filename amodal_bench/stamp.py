@@ -48,7 +48,7 @@ def stamp_of(path: str | Path) -> Stamp | None:
 
 @dataclass(slots=True)
 class _Kept(Generic[T]):
-    """What was made of a file. `digest` of one that was just written: its stamp alone does not tell it."""
+    """What was made of a file. `digest` is of one that was just written: its stamp does not tell it."""
 
     value: T
     stamp: Stamp | None
@@ -56,7 +56,7 @@ class _Kept(Generic[T]):
 
     def still(self, path: Path, stamp: Stamp, now: int) -> bool:
         """Whether the file is the one that was read."""
-        if self.stamp != stamp or (self.digest and self.digest != _sha256(path)):
+        if self.stamp != stamp or (self.digest is not None and self.digest != (_sha256(path) or None)):
             return False
         if stamp.settled(now):
             self.digest = None
@@ -91,8 +91,9 @@ def remembered(most: int) -> Callable[[Callable[Concatenate[Path, P], T]], Calla
 
 
 def _sha256(path: Path) -> str:
+    """Empty for what cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return "unreadable"
+        return ""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.paths import id_part, is_hidden, name_on_disk
 from amodal_bench.plugin import DatasetCard
 from amodal_bench.stamp import stamp_of
 
@@ -43,7 +44,8 @@ class Objects(NamedTuple):
 
     def name(self, folder: Path, kind: str, id: str) -> str:
         """The name of an object's file in the folder of that kind."""
-        bare, ended = f"{id}{SUFFIX}", f"{id}{ENDINGS[kind]}{SUFFIX}"
+        stem = name_on_disk(id)
+        bare, ended = f"{stem}{SUFFIX}", f"{stem}{ENDINGS[kind]}{SUFFIX}"
         if self.naming == MIXED:
             return bare if (folder / bare).exists() else ended
         return bare if self.naming == PLAIN else ended
@@ -67,7 +69,7 @@ def find_objects(card: DatasetCard, root: Path, folders: Folders, cache: Path) -
 
 def _listed(card: DatasetCard, root: Path, folders: Folders, schema: pa.Schema) -> pa.Table:
     names = {
-        kind: [e.name for e in os.scandir(folder) if e.name.endswith(SUFFIX) and not e.name.startswith(".")]
+        kind: [e.name for e in os.scandir(folder) if e.name.endswith(SUFFIX) and not is_hidden(e.name)]
         for kind, folder in folders.items()
     }
     if not any(names.values()):
@@ -79,7 +81,7 @@ def _listed(card: DatasetCard, root: Path, folders: Folders, schema: pa.Schema) 
         _check_pairs(root, names)
         ended = all(name.endswith(ENDINGS[kind] + SUFFIX) for kind, found in names.items() for name in found)
         naming, ids = ENDED if ended else MIXED, [_id(name, "occlusion") for name in in_order]
-    return pa.table([pa.array(ids, pa.string()), pa.array([naming] * len(ids), pa.int8())], schema)
+    return pa.table([pa.array(map(id_part, ids), pa.string()), pa.array([naming] * len(ids), pa.int8())], schema)
 
 
 def _bare(name: str) -> str:

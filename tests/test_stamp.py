@@ -74,6 +74,15 @@ def test_what_was_just_written_is_known_by_its_bytes(tmp_path: Path) -> None:
     assert calls == 200
 
 
+def test_what_a_folder_lists_is_kept_while_nothing_comes_or_goes(settle: Change, tmp_path: Path) -> None:
+    listed = remembered(1)(lambda path: sorted(file.name for file in path.iterdir()))
+    for k in range(50):
+        (tmp_path / f"{k:02d}").touch()
+        assert len(listed(tmp_path)) == k + 1
+    settle(tmp_path)
+    assert listed(tmp_path) is listed(tmp_path)
+
+
 def test_what_is_longest_unused_is_let_go(settle: Change, tmp_path: Path) -> None:
     names, calls = [tmp_path / name for name in "abc"], []
 

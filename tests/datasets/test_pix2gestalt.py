@@ -1,5 +1,6 @@
 """The training set of pix2gestalt: four folders, named as in the release or with equal names."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,10 +106,20 @@ def test_each_folder_may_have_its_own_names(tmp_path: Path) -> None:
 def test_equal_names_may_end_like_the_release(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for name in ("cat", "cat_occlusion", "cat_whole"):
-        write_pair(root, name, bar(len(name) - 2), bar(SIDE))
+        write_pair(root, name, bar(1), bar(SIDE))
     found = [*opened(root), *opened(root, "val")]
     assert [s.query.image_id for s in found] == ["cat", "cat_occlusion", "cat_whole"]
     assert [int(s.query.image[0, 0, 0]) for s in found] == [3, 13, 9]
+
+
+def test_names_may_be_any_bytes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in (os.fsdecode(b"caf\xe9"), "ring"):
+        write_pair(root, name, bar(1), bar(2), RELEASE)
+    train = opened(root)
+    assert train.ids() == [r"pix2gestalt/train/caf\xe9/0"]
+    assert train[0].query.image[0, 0, 0] == 4
+    assert len(train.fingerprint()) == 64
 
 
 def test_train_is_the_first_99_percent_of_the_names(tmp_path: Path) -> None:
