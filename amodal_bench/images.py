@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from amodal_bench.errors import BadRecord
 from amodal_bench.file_kind import kind_of, not_there
 from amodal_bench.framing import Facts, framed
+from amodal_bench.stamp import remembered
 from amodal_bench.types import MOST_PIXELS, Image, Mask
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ DAMAGE = (  # what Pillow raises on damaged files
 )  # fmt: skip
 
 
-@lru_cache(maxsize=2)
+@remembered(2)
 def read_image(path: Path, height: int | None = None, width: int | None = None, margin: float = 0) -> Image:
     """RGB uint8 (H, W, 3), read-only; the last ones are kept, for the other instances of the same image.
 

@@ -176,7 +176,11 @@ class Dataset(ABC, Generic[O]):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """sha256 (hex) of the annotation files' bytes, or of a manifest of names and sizes."""
+        """sha256 (hex) of the annotation files' bytes, or of the names and sha256 of the files that hold the masks.
+
+        It names the contents, on any machine: never a size, a time or a path. What is kept under it (an index, a run)
+        serves wherever it is the same. `amodal_bench.cache` has digests of files that are remembered.
+        """
 
     def group(self, id: str) -> str:
         """What instances are drawn together from: the clip or scene; the image where there is none."""

@@ -14,7 +14,7 @@ from amodal_bench import rle
 from amodal_bench.errors import BadRecord
 
 from ._fishbowl import Fish, Layout
-from ._index import cached
+from ._index import cached, unchanged
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ def _coded(column: Any) -> tuple[Ints, list[str]]:
     return coded.indices.to_numpy(), coded.dictionary.to_pylist()
 
 
-def read_index(layout: Layout, path: Path) -> Index:
+def read_index(layout: Layout, path: Path, fingerprint: str) -> Index:
     """The index in the cached file `path`, made from every mask where it is not there; raises `BadRecord`."""
-    return Index.of(cached(path, SCHEMA, lambda: _build(layout)))
+    return Index.of(cached(path, SCHEMA, unchanged(lambda: _build(layout), layout.fingerprint, fingerprint)))
 
 
 def _build(layout: Layout) -> pa.Table:

@@ -37,10 +37,11 @@ def find_layout(card: DatasetCard, location: Location, split: str) -> Layout:
 def _recordings(card: DatasetCard, location: Location, split: str) -> Recordings:
     """The clips under root/SPLIT; where it has none, those under the root itself."""
     images = location.images or location.root
-    own = Recordings.under(location.root / split, images / split if (images / split).is_dir() else images)
+    frames = images / split if (images / split).is_dir() else images
+    own = Recordings.under(location.root / split, frames, location.cache)
     if own.clips():
         return own
-    whole = Recordings.under(location.root, images)
+    whole = Recordings.under(location.root, images, location.cache)
     if whole.clips() and split != card.default_split:
         log.warning("%s has no folder %s: all of its clips are read as that split", location.root, split)
     return whole

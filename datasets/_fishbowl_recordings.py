@@ -9,15 +9,15 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from amodal_bench.cache import manifest_digest
+from amodal_bench.cache import contents, manifest_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import read_image
 from amodal_bench.json_files import read_json, words
 from amodal_bench.paths import id_part, shown
+from amodal_bench.stamp import remembered
 from amodal_bench.types import Image
 
 from ._entries import spelled
@@ -48,13 +48,14 @@ class Clip:
 class Recordings(Layout):
     """The generator's folders, before or after its post-processing."""
 
-    def __init__(self, base: Path, images: Path, clips: Mapping[str, Clip]) -> None:
+    def __init__(self, base: Path, images: Path, clips: Mapping[str, Clip], cache: Path) -> None:
         self._base = base
         self._images = images
         self._clips = clips
+        self._cache = cache
 
     @classmethod
-    def under(cls, base: Path, images: Path) -> "Recordings":
+    def under(cls, base: Path, images: Path, cache: Path) -> "Recordings":
         """The clips in a folder, perhaps none; raises `DatasetNotReady` where a clip has both layouts."""
         folders = [path for path in (shown(base) if base.is_dir() else []) if (path / OBJECTS).is_file()]
         singles: dict[str, dict[str, Path]] = {}
@@ -69,7 +70,7 @@ class Recordings(Layout):
                     f"{clip.folder}: single-fish renders lie both beside it ({name}_object...) and inside it "
                     "(object000/...): remove one of the two"
                 )
-        return cls(base, images, clips)
+        return cls(base, images, clips, cache)
 
     def lacking(self) -> str | None:
         """What is missing beside the clips, in words; raises `DatasetNotReady` where only PyAV is."""
@@ -110,8 +111,8 @@ class Recordings(Layout):
     def fingerprint(self) -> str:
         files = [file for clip in self._clips.values() for file in (*clip.beside.values(), *clip.inside.values())]
         files += [clip.folder / OBJECTS for clip in self._clips.values()]
-        names = {id_part(file.relative_to(self._base).as_posix()): file for file in files}
-        return manifest_digest((name, str(file.stat().st_size)) for name, file in names.items())
+        names = [file.relative_to(self._base).as_posix() for file in files]
+        return manifest_digest(contents(self._base, names, self._cache))
 
 
 def _inside(folder: Path) -> dict[int, Path]:
@@ -132,7 +133,7 @@ def _alone(file: Path, fish: str, visible: Masks) -> Masks | None:
     return Masks(file, dict(enumerate(masks)))
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def read_objects(file: Path) -> dict[str, dict[str, Any]]:
     """The records of an objects.json by fish id, in the file's order; raises `BadRecord` naming the file."""
     try:

@@ -10,7 +10,6 @@ FM is the amodal mask. VM is the visible one, in the published files as a tracke
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from amodal_bench.cache import file_digest
 from amodal_bench.errors import BadRecord
 from amodal_bench.images import read_image
 from amodal_bench.json_files import number, words
+from amodal_bench.stamp import remembered
 from amodal_bench.types import Image
 
 from ._fishbowl import Fish, Layout, Masks
@@ -72,7 +72,7 @@ def _only(value: Any, where: str) -> Any:
     raise BadRecord(f"{where}: must be a list of one RLE")
 
 
-@lru_cache(maxsize=1)
+@remembered(1)
 def read_pickle(file: Path) -> dict[str, dict[str, Records]]:
     """Records by clip and fish; raises `DatasetNotReady` or `BadRecord` naming the file."""
     data = load(file)

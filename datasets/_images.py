@@ -5,13 +5,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from amodal_bench.errors import BadRecord
 from amodal_bench.file_kind import not_there
 from amodal_bench.paths import name_on_disk, shown
+from amodal_bench.stamp import remembered
 
 from ._location import some
 
@@ -119,7 +120,7 @@ def _stem(name: str) -> str:
     return unicodedata.normalize("NFC", PurePosixPath(name).stem).casefold()
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _stems(folder: Path) -> dict[str, list[str]]:
     """The files in a folder by their names without case and suffix."""
     found: dict[str, list[str]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from amodal_bench.cache import file_digest, write_atomic, writing
+from amodal_bench.errors import DatasetNotReady
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +16,7 @@ def cached(path: Path, schema: pa.Schema, build: Callable[[], pa.Table]) -> pa.T
     """The table in the Arrow file `path`; built and kept there where it is missing or of another schema.
 
     A schema carries a revision in its metadata, to be raised when the meaning of a column changes. The
-    name of the file must hold the fingerprint of what the table is made from. The file is not compressed: a
+    name of the file must hold the digest of the contents that the table is made from. The file is not compressed: a
     mapped one opens at once, whatever its size, and its pages are the system's to drop.
     """
     if path.is_file():
@@ -45,10 +46,25 @@ def _note(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
+def unchanged(build: Callable[[], pa.Table], digest: Callable[[], str], before: str) -> Callable[[], pa.Table]:
+    """`build`, which raises `DatasetNotReady` where the `digest` of its files is no longer what it was `before`."""
+
+    def checked() -> pa.Table:
+        table = build()
+        if digest() != before:
+            raise DatasetNotReady(
+                "the dataset's files changed while they were read, so what was read belongs to no version of them: "
+                "wait until whatever writes them is done, then start again"
+            )
+        return table
+
+    return checked
+
+
 def read_cached(path: Path) -> pa.Table | None:
     """A table that `cached` wrote; None, with a warning, where the file is damaged."""
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         log.warning("%s is damaged and is made anew (%s)", path, error)
         return None

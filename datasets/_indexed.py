@@ -26,7 +26,7 @@ from amodal_bench.types import AmodalQuery, AmodalSample
 
 from ._areas import MASKS
 from ._images import Photos
-from ._index import cached
+from ._index import cached, unchanged
 from ._masks import masks_of
 from ._photo_faults import framed_photos, photo_faults
 from ._records import INDEX, Record, to_index
@@ -70,8 +70,9 @@ class Indexed(Dataset[O]):
     def __init__(self, location: Location, split: str, options: O) -> None:
         super().__init__(location, split, options)
         self._files = list(self.annotation_files())
-        self._path = location.cache / "index" / f"{self.name}-{split}-{self.fingerprint()[:32]}{self.variant()}.arrow"
-        self._index = cached(self._path, INDEX, self.build)
+        self._fingerprint = self.digest()
+        self._path = location.cache / "index" / f"{self.name}-{split}-{self._fingerprint[:32]}{self.variant()}.arrow"
+        self._index = cached(self._path, INDEX, unchanged(self.build, self.digest, self._fingerprint))
         self._rows = self._choose()
         self._ids = self._spelled(self._rows)
 
@@ -110,7 +111,11 @@ class Indexed(Dataset[O]):
         return self._ids
 
     def fingerprint(self) -> str:
-        """sha256 of the annotation file, or of the names and sha256 of several."""
+        """What `digest` was on opening."""
+        return self._fingerprint
+
+    def digest(self) -> str:
+        """sha256 of the annotation file as it is now, or of the names and sha256 of several."""
         digests = [(path.name, file_digest(path, self.location.cache)) for path in self._files]
         return digests[0][1] if len(digests) == 1 else manifest_digest(digests)
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from amodal_bench import rle, streams
-from amodal_bench.cache import manifest_digest
+from amodal_bench.cache import contents, manifest_digest
 from amodal_bench.errors import BadRecord
 from amodal_bench.file_kind import not_there, unlike
 from amodal_bench.images import check_size, read_mask
@@ -50,15 +50,16 @@ def find_scenes(folder: Path) -> list[Path]:
     return [path for path in shown(folder) if (path / "visible").is_dir() and (path / "images").is_dir()]
 
 
-def digest(scenes: Sequence[Path]) -> str:
-    """sha256 (hex) of the names and sizes of all id maps and masks."""
-    return manifest_digest(
-        (id_part(f"{scene.name}/{folder.name}/{entry.name}"), str(entry.stat().st_size))
+def digest(scenes: Sequence[Path], cache: Path) -> str:
+    """sha256 (hex) of the names and bytes of all id maps and masks of scenes that lie in one folder."""
+    names = [
+        f"{scene.name}/{folder.name}/{entry.name}"
         for scene in scenes
         for folder in [scene / "visible", *_objects(scene)]
         for entry in os.scandir(folder)
         if entry.name.endswith((".npy", ".png")) and not is_hidden(entry.name)
-    )
+    ]
+    return manifest_digest(contents(scenes[0].parent, names, cache))
 
 
 def raw_index(scenes: Sequence[Path]) -> pa.Table:

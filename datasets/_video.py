@@ -3,7 +3,6 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.file_kind import unlike
 from amodal_bench.images import check_size
+from amodal_bench.stamp import remembered
 from amodal_bench.types import Image
 
 KEPT_FRAMES = 4
@@ -34,7 +34,7 @@ def read_frame(path: Path, index: int) -> Image:
     return _open(path).read(index)
 
 
-@lru_cache(maxsize=2)
+@remembered(2)
 def _open(path: Path) -> "_Video":
     return _Video(path)
 

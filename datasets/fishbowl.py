@@ -67,7 +67,7 @@ class FishBowl(Dataset[FishBowlOptions]):
         self._fingerprint = self._layout.fingerprint()
         path = location.cache / "index" / f"fishbowl-{self._fingerprint}.arrow"
         try:
-            self._index = read_index(self._layout, path)
+            self._index = read_index(self._layout, path, self._fingerprint)
         except BadRecord as error:
             raise DatasetNotReady(f"{CARD.title}: {error}") from error
         self._ids = Ids(self.split, self._index, self._choose())
@@ -81,7 +81,7 @@ class FishBowl(Dataset[FishBowlOptions]):
         return parse_id(id).image.rpartition(":")[0]
 
     def fingerprint(self) -> str:
-        """Of the names and sizes of all objects.json, or of the pickle's bytes."""
+        """Of the names and bytes of all objects.json, or of the pickle's bytes."""
         return self._fingerprint
 
     def __getitem__(self, index: int) -> AmodalSample:

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from amodal_bench.cache import manifest_digest
+from amodal_bench.cache import contents, manifest_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import SUFFIXES, image_size, read_image, read_mask
 from amodal_bench.paths import id_part, shown
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
-from ._index import cached
+from ._index import cached, unchanged
 from ._location import missing, some
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class Folder(Dataset[Settings]):
         self._amodal = _list(base / "amodal", SUFFIXES, root)
         _check_names({"image": self._images, "visible": self._visible, "amodal": self._amodal}, base)
         self._fingerprint = self._digest()
-        table = cached(location.cache / "index" / f"folder-{self._fingerprint}.arrow", SCHEMA, self._measure)
+        measure = unchanged(self._measure, self._digest, self._fingerprint)
+        table = cached(location.cache / "index" / f"folder-{self._fingerprint}.arrow", SCHEMA, measure)
         self._ids = self._choose(table)
 
     def ids(self) -> Sequence[str]:
@@ -77,7 +78,7 @@ class Folder(Dataset[Settings]):
         return self._ids
 
     def fingerprint(self) -> str:
-        """Of the names and sizes of images and masks."""
+        """Of the names and bytes of images and masks."""
         return self._fingerprint
 
     def __getitem__(self, index: int) -> AmodalSample:
@@ -101,11 +102,11 @@ class Folder(Dataset[Settings]):
 
     def _digest(self) -> str:
         kinds = {"image": self._images, "visible": self._visible, "amodal": self._amodal}
-        return manifest_digest(
-            (f"{kind}/{id_part(file.name)}", str(file.stat().st_size))
-            for kind, files in kinds.items()
-            for file in files.values()
-        )
+        entries: list[tuple[str, str]] = []
+        for kind, files in kinds.items():
+            folder, names = next(iter(files.values())).parent, [file.name for file in files.values()]
+            entries += contents(folder, names, self.location.cache, f"{kind}/")
+        return manifest_digest(entries)
 
     def _measure(self) -> pa.Table:
         rows = [{"name": name, **self._areas(name)} for name in self._images]

@@ -97,13 +97,9 @@ or, one folder a scene:
     def _raw(self) -> bool:
         return self._files[0].is_dir()
 
-    def fingerprint(self) -> str:
-        """Of the JSON file's bytes, or of the names and sizes of all id maps and masks."""
-        return self._digest if self._raw else super().fingerprint()
-
-    @cached_property
-    def _digest(self) -> str:
-        return digest(self._files)
+    def digest(self) -> str:
+        """Of the JSON file's bytes, or of the names and bytes of all id maps and masks."""
+        return digest(self._files, self.location.cache) if self._raw else super().digest()
 
     def build(self) -> pa.Table:
         """From every mask file, or from the JSON file."""

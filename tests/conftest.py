@@ -1,8 +1,10 @@
 """What all tests share: no network, a cache folder of their own, small real parts."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,8 @@ from hypothesis import settings
 
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+from amodal_bench.stamp import stamp_of
 
 # The same examples every time, and no clock: a busy machine is no failure.
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)
@@ -56,6 +60,53 @@ def cases() -> Path:
     if not folder:
         pytest.skip("set AMODAL_BENCH_CASES to the folder of specimens (bom, fn_abs, im_exif6, ...)")
     return Path(folder)
+
+
+@pytest.fixture
+def settle() -> Callable[[Path], None]:
+    """Wait until a file is older than a tick of the file system's clock."""
+
+    def wait(path: Path) -> None:
+        while not (stamp := stamp_of(path)) or not stamp.settled(time.time_ns()):
+            time.sleep(0.01)
+
+    return wait
+
+
+def rewrite(path: Path) -> None:
+    """In place, as long as before."""
+    path.write_bytes(b"new".ljust(path.stat().st_size))
+
+
+def rewrite_and_set_back(path: Path) -> None:
+    """What `rsync --inplace -t` and `touch -r` leave: the same size, inode and time."""
+    times = path.stat()
+    rewrite(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def rename_over(path: Path) -> None:
+    """What `mv`, `rsync -t` and most programs leave: the same size and time, another inode."""
+    other = path.with_name(f"{path.name}.other")
+    shutil.copy2(path, other)
+    rewrite_and_set_back(other)
+    other.replace(path)
+
+
+def link_elsewhere(path: Path) -> None:
+    """A link to another file of the same size and time."""
+    other = path.with_name(f"{path.name}.other")
+    shutil.copy2(path, other)
+    rewrite_and_set_back(other)
+    path.unlink()
+    path.symlink_to(other)
+
+
+@pytest.fixture(params=[rewrite, rewrite_and_set_back, rename_over, link_elsewhere])
+def change(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+    """Ways to give a file other contents, b"new" and spaces, of the same size."""
+    found: Callable[[Path], None] = request.param
+    return found
 
 
 @pytest.fixture

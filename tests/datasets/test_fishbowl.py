@@ -10,7 +10,6 @@ import PIL.Image
 import pytest
 
 from amodal_bench import rle
-from amodal_bench.datasets._fishbowl_recordings import read_objects
 from amodal_bench.datasets.fishbowl import FishBowl, FishBowlOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Location
@@ -188,17 +187,15 @@ def test_a_malformed_mask_is_counted_out_and_told(tmp_path: Path, caplog: pytest
     assert "00000_object9/objects.json: fish 9, frame 0: RLE of size [3, 4] in an image of size [20, 32]" in caplog.text
 
 
-def test_the_index_is_kept_until_a_file_changes(tmp_path: Path) -> None:
+def test_the_index_is_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "data")
     before = opened(tmp_path / "data")
-    file = tmp_path / "data" / "00000" / "objects.json"
-    whole = file.read_bytes()
-    file.write_bytes(b"x" * len(whole))  # names and sizes are the fingerprint: masks are not read again
-    read_objects.cache_clear()
-    again = opened(tmp_path / "data")
+    with monkeypatch.context() as patch:
+        patch.setattr("amodal_bench.datasets._fishbowl_index._build", lambda layout: pytest.fail("read again"))
+        again = opened(tmp_path / "data")
     assert (ids(again), again.fingerprint()) == (KEPT, before.fingerprint())
-    file.write_bytes(whole + b" ")
-    read_objects.cache_clear()
+    file = tmp_path / "data" / "00000" / "objects.json"
+    file.write_bytes(file.read_bytes() + b" ")
     assert opened(tmp_path / "data").fingerprint() != before.fingerprint()
 
 

@@ -111,14 +111,21 @@ def test_empty_masks_are_counted_out_and_strays_noted(root: Path) -> None:
     assert dataset.funnel.noted == {"visible mask sticks out of the amodal mask": 1}
 
 
-def test_masks_are_decoded_once(root: Path) -> None:
+def test_masks_are_decoded_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(root)
-    file = root / "visible" / "a.png"
-    file.write_bytes(b"x" * file.stat().st_size)  # names and sizes are the fingerprint
-    again = opened(root)
-    assert (again.fingerprint(), again.funnel.noted) == (first.fingerprint(), {})
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "_measure", lambda self: pytest.fail("decoded again"))
+        again = opened(root)
+    assert (again.ids(), again.fingerprint()) == (first.ids(), first.fingerprint())
     write_object(root, "c", bar(1), bar(1))
     assert opened(root).fingerprint() != first.fingerprint()
+
+
+def test_another_image_is_another_dataset(root: Path) -> None:
+    first = opened(root).fingerprint()
+    file = root / "image" / "b cup.png"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert opened(root).fingerprint() != first
 
 
 def test_a_mask_of_another_size_is_a_bad_record(root: Path) -> None:

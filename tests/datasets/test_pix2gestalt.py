@@ -1,5 +1,8 @@
-"""The training set of pix2gestalt: four folders with files of the same names."""
+"""The training set of pix2gestalt: four folders, named as in the release or with equal names."""
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,19 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench.datasets.pix2gestalt import KINDS, Pix2Gestalt, Pix2GestaltOptions
+from amodal_bench.datasets.pix2gestalt import Pix2Gestalt, Pix2GestaltOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Location
 
 SIDE = 8
+RELEASE = {  # as the release names its files
+    "occlusion": "_occlusion",
+    "whole": "_whole",
+    "whole_mask": "_whole_mask",
+    "visible_object_mask": "_visible_mask",
+}
+EQUAL = dict.fromkeys(RELEASE, "")
+KINDS = tuple(RELEASE)
 
 
 def bar(columns: int, above: int = 255) -> NDArray[np.uint8]:
@@ -21,11 +32,13 @@ def bar(columns: int, above: int = 255) -> NDArray[np.uint8]:
     return mask
 
 
-def write_pair(root: Path, name: str, visible: NDArray[np.uint8], whole: NDArray[np.uint8]) -> None:
+def write_pair(
+    root: Path, name: str, visible: NDArray[np.uint8], whole: NDArray[np.uint8], endings: dict[str, str] = EQUAL
+) -> None:
     photo = np.full((SIDE, SIDE, 3), len(name), dtype=np.uint8)
     for kind, pixels in zip(KINDS, (photo, photo, whole, visible), strict=True):
         (root / kind).mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray(pixels).save(root / kind / f"{name}.png")
+        PIL.Image.fromarray(pixels).save(root / kind / f"{name}{endings[kind]}.png")
 
 
 def opened(root: Path, split: str = "train", images: Path | None = None, **options: Any) -> Pix2Gestalt:
@@ -55,6 +68,60 @@ def test_files_of_one_name_are_an_instance(root: Path) -> None:
     assert dataset.group(dataset.ids()[0]) == "sa_1"
 
 
+def test_the_release_is_read_by_its_own_names(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for columns, name in enumerate(("1000", "10000", "200"), 1):
+        write_pair(root, name, bar(columns), bar(columns + 2), RELEASE)
+    (root / "whole_mask" / "._1000_whole_mask.png").write_bytes(b"left by macOS")
+    train, val = opened(root), opened(root, "val")
+    assert train.ids() == ["pix2gestalt/train/10000/0", "pix2gestalt/train/1000/0"]
+    assert val.ids() == ["pix2gestalt/val/200/0"]
+    assert [(s.visible[0].sum(), s.amodal[0].sum(), s.query.image[0, 0, 0]) for s in (*train, *val)] == [
+        (2, 4, 5), (1, 3, 4), (3, 5, 3),
+    ]  # fmt: skip
+    (root / "whole" / "1000_whole.png").unlink()
+    with pytest.raises(DatasetNotReady) as caught:
+        opened(root)
+    for part in (
+        "but for each folder's ending (ID_occlusion.png, ID_whole.png, ID_whole_mask.png, ID_visible_mask.png)",
+        "there are 3 in occlusion/, 2 in whole/,",
+        "; whole/ lacks 1: 1000_whole.png.",
+    ):
+        assert part in str(caught.value)
+
+
+def test_each_folder_may_have_its_own_names(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_pair(root, "a", bar(1), bar(2), RELEASE)
+    write_pair(root, "b", bar(3), bar(4), {**RELEASE, "whole_mask": "", "occlusion": ""})
+    samples = [opened(root, split)[0] for split in ("train", "val")]
+    assert [(s.query.image_id, s.visible[0].sum(), s.amodal[0].sum()) for s in samples] == [("a", 1, 2), ("b", 3, 4)]
+    names = {opened(root).fingerprint(), opened(root, "val").fingerprint()}
+    assert len(names) == 2
+    PIL.Image.fromarray(bar(1)).save(root / "whole_mask" / "a.png")
+    with pytest.raises(DatasetNotReady, match=r"whole_mask: 1 objects have two files, the first a(_whole_mask)?\.png "):
+        opened(root)
+
+
+def test_equal_names_may_end_like_the_release(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("cat", "cat_occlusion", "cat_whole"):
+        write_pair(root, name, bar(1), bar(SIDE))
+    found = [*opened(root), *opened(root, "val")]
+    assert [s.query.image_id for s in found] == ["cat", "cat_occlusion", "cat_whole"]
+    assert [int(s.query.image[0, 0, 0]) for s in found] == [3, 13, 9]
+
+
+def test_names_may_be_any_bytes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in (os.fsdecode(b"caf\xe9"), "ring"):
+        write_pair(root, name, bar(1), bar(2), RELEASE)
+    train = opened(root)
+    assert train.ids() == [r"pix2gestalt/train/caf\xe9/0"]
+    assert train[0].query.image[0, 0, 0] == 4
+    assert len(train.fingerprint()) == 64
+
+
 def test_train_is_the_first_99_percent_of_the_names(tmp_path: Path) -> None:
     for kind in KINDS:
         (tmp_path / "data" / kind).mkdir(parents=True)
@@ -63,7 +130,33 @@ def test_train_is_the_first_99_percent_of_the_names(tmp_path: Path) -> None:
     train, val = opened(tmp_path / "data"), opened(tmp_path / "data", "val")
     assert (len(train), len(val)) == (247, 3)  # floor(247.5)
     assert val.ids()[0] == "pix2gestalt/val/247/0"
-    assert train.fingerprint() == val.fingerprint()
+
+
+listings: list[str] = []
+sys.addaudithook(lambda event, args: listings.append(str(args[0])) if event == "os.scandir" else None)
+
+
+def test_the_folders_are_listed_once_for_both_splits(root: Path, settle: Callable[[Path], None]) -> None:
+    for kind in KINDS:
+        settle(root / kind)
+    listings.clear()
+    train = opened(root).ids()
+    assert sorted(listings) == sorted(str(root / kind) for kind in KINDS)
+    listings.clear()
+    assert [*opened(root).ids(), *opened(root, "val").ids()] == [*train, "pix2gestalt/val/sa_2_b/0"]
+    assert listings == []
+    (root / "whole" / "sa_1.png").rename(root / "whole" / "sa_3.png")
+    with pytest.raises(DatasetNotReady, match=r"whole/ lacks 1: sa_1\.png"):
+        opened(root)
+
+
+def test_a_damaged_list_is_made_anew(root: Path, settle: Callable[[Path], None]) -> None:
+    for kind in KINDS:
+        settle(root / kind)
+    ids = opened(root).ids()
+    (note,) = (root.parent / "cache" / "index").glob("pix2gestalt-*.arrow")
+    note.write_bytes(b"")
+    assert opened(root).ids() == ids
 
 
 def test_a_subset_is_the_same_every_time(root: Path) -> None:
@@ -88,13 +181,23 @@ def test_grey_masks_that_do_not_go_from_black_to_white_are_told(root: Path) -> N
         opened(root)[0]
 
 
-def test_names_and_sizes_of_whole_masks_are_the_fingerprint(root: Path) -> None:
-    first = opened(root).fingerprint()
-    file = root / "whole_mask" / "sa_1.png"
-    file.write_bytes(b"x" * file.stat().st_size)
-    assert opened(root).fingerprint() == first
-    file.write_bytes(b"x")
-    assert opened(root).fingerprint() != first
+@pytest.mark.parametrize("kind", ["occlusion", "whole_mask", "visible_object_mask"])
+def test_all_that_is_read_is_the_fingerprint(root: Path, kind: str, change: Callable[[Path], None]) -> None:
+    train, val = opened(root).fingerprint(), opened(root, "val").fingerprint()
+    assert train != val
+    change(root / kind / "sa_1.png")
+    assert opened(root).fingerprint() != train
+    assert opened(root, "val").fingerprint() == val
+    subset = opened(root, max_instances=1)
+    assert (subset.fingerprint() == train, subset.ids()[0] in opened(root).ids()) == (False, True)
+
+
+def test_the_fingerprint_does_not_depend_on_the_naming(root: Path, tmp_path: Path) -> None:
+    ids = opened(root).fingerprint()
+    for kind, ending in RELEASE.items():
+        for file in list((root / kind).glob("*.png")):
+            file.rename(file.with_name(f"{file.stem}{ending}.png"))
+    assert opened(root).fingerprint() == ids
 
 
 def test_images_may_lie_elsewhere(root: Path, tmp_path: Path) -> None:

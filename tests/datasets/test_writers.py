@@ -324,10 +324,20 @@ def test_boxes_and_areas_are_those_of_the_masks(format: str, tmp_path: Path) -> 
 
 
 def test_pix2gestalt_shares_out_by_file_name(tmp_path: Path) -> None:
-    """`a.png` stands before `a.z.png`, though `a.z` stands before `a/`."""
+    """`10000_occlusion.png` stands before `1000_occlusion.png`, though 1000 stands before 10000."""
     writer = find_format("pix2gestalt", REGISTRY).cls(tmp_path, "train", [])
-    assert writer.splits(["a.z/0", "a/0"]) == ["val", "train"]
+    assert writer.splits(["1000/0", "10000/0"]) == ["val", "train"]
     assert writer.splits([f"{k:03d}/0" for k in range(200)]) == ["train"] * 198 + ["val"] * 2
+
+
+def test_pix2gestalt_names_its_files_as_the_release_does(tmp_path: Path) -> None:
+    travel(source("squares"), "pix2gestalt", tmp_path / "out", limit=1)
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")) == [
+        "occlusion/00_occlusion.png",
+        "visible_object_mask/00_visible_mask.png",
+        "whole/00_whole.png",
+        "whole_mask/00_whole_mask.png",
+    ]
 
 
 # What a layout refuses
