@@ -112,7 +112,8 @@ class Examiner:
             if differing:
                 told = [f"{name} stored {row[name]!r}, recomputed {found[name]!r}" for name in differing]
                 ledger.add(DIFFERS, f"{row['id']} ({', '.join(told)})", differing)
-            counts[place] = [int(found.get(name, row[name])) for name in names]
+            now = {**row, **found}
+            counts[place] = [now[name] for name in names]
         return counts
 
 

@@ -15,6 +15,7 @@ from amodal_bench.errors import BadRecord
 from amodal_bench.rows import FINISHED
 from amodal_bench.types import check_id, parse_id
 from amodal_bench.verification.ledger import Ledger
+from amodal_bench.verification.stored import PAIRED
 
 Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -24,13 +25,14 @@ GROUP = "_group"  # the group that the plan gives a row's id; null where it is n
 def check_rows(table: pa.Table, sixteen: bool, ledger: Ledger) -> pa.Table:
     """The finished rows whose mask can be decoded; what is wrong with all rows goes into the ledger.
 
-    `sixteen`: whether the method was given other visible masks than the truth's. `table` has the columns of `STORED`
-    and `GROUP`.
+    `sixteen`: whether the method was given other visible masks than the truth's. `table` has the columns of `STORED`,
+    `PAIRED` and `GROUP`.
     """
+    _check_names(table, ledger)
+    table = table.filter(table[PAIRED])
     finished, failed = (_true(pc.equal(table["status"], status)) for status in (FINISHED, "error"))
     ledger.where("status that is neither ok nor error", table, ~(finished | failed), table["status"].to_pylist())
     _check_failed(table.filter(pa.array(failed)), ledger)
-    _check_names(table, ledger)
     rows = _complete(table.filter(pa.array(finished)), sixteen, ledger)
     if not len(rows):
         return rows

@@ -14,6 +14,7 @@ from amodal_bench.verification.ledger import Ledger
 
 STORED = pa.schema([*INSTANCES, *list(PREDICTIONS)[1:]])
 ROW = "_row"  # the number of a row among all of the run
+PAIRED = "_paired"  # whether the mask beside it is its own
 _BUFFER = 2**20  # bytes of a column that are read at a time
 
 
@@ -58,10 +59,9 @@ def lengths(folder: Path) -> dict[str, int]:
 
 
 def from_tables(folder: Path, size: int, ledger: Ledger) -> Iterator[pa.Table]:
-    """Rows of `STORED` and `ROW`, at most `size` at a time: instances with their masks, row by row.
+    """Rows of `STORED`, `ROW` and `PAIRED`, at most `size` at a time: instances with their masks, row by row.
 
-    An instance whose row in another table has another id goes into the ledger; without a mask of its own it is left
-    out.
+    An instance whose row in another table has another id goes into the ledger.
     """
     pieces = {name: Pieces(path, TABLES[name]) for name, path in table_paths(folder).items()}
     instances = pieces.pop("instances")
@@ -74,18 +74,18 @@ def from_tables(folder: Path, size: int, ledger: Ledger) -> Iterator[pa.Table]:
             ledger.where(f"{name}.parquet has another id, or none, in the row of", rows, ~equal.to_numpy())
         for field in list(PREDICTIONS)[1:]:
             rows = rows.append_column(field, others["predictions"][field.name])
-        yield _numbered(rows, start).filter(paired["predictions"])
+        yield _numbered(rows, start).append_column(PAIRED, paired["predictions"])
         start += len(rows)
 
 
 def from_parts(parts: Sequence[Path], size: int) -> Iterator[pa.Table]:
-    """Rows of `STORED` and `ROW` from the parts of a run that has no tables yet; raises `RunDamaged`."""
+    """Rows of `STORED`, `ROW` and `PAIRED` from the parts of a run that has no tables yet; raises `RunDamaged`."""
     number = 0
     for path in parts:
         for table in PartFile(path).chunks():
             for start in range(0, len(table), size):
                 piece = table.slice(start, size).select(STORED.names)
-                yield _numbered(piece, number)
+                yield _numbered(piece, number).append_column(PAIRED, pa.repeat(True, len(piece)))
                 number += len(piece)
 
 
