@@ -23,7 +23,7 @@ from amodal_bench.verification.crew import Crew
 from amodal_bench.verification.ledger import Ledger
 from amodal_bench.verification.means import Means
 from amodal_bench.verification.orders import Orders
-from amodal_bench.verification.recount import INDEX, UNREADABLE, Examiner, Report, Sums
+from amodal_bench.verification.recount import INDEX, UNREADABLE, Examiner, Report
 from amodal_bench.verification.result import Verification
 from amodal_bench.verification.rows import GROUP
 from amodal_bench.verification.stored import ROW, from_parts, from_tables, index_of, lengths, table_paths
@@ -81,24 +81,22 @@ class _Check:
         self.differences: list[str] = []
         self.notes: list[str] = []
         self.refusal = ""
-        self._rows = 0
         self._ledger = Ledger()
-        self._unreadable = Ledger()
-        self._stored, self._recounted = Sums(), Sums()
+        self._found = Report(seen=0, problems={})
 
     def result(self) -> Verification:
         """What was found."""
         refusal = self.refusal
-        if self._unreadable.count and not refusal:
-            refusal = f"not all could be counted again, {self._unreadable.lines()[0]}"
+        if self._found.unreadable and not refusal:
+            refusal = f"not all could be counted again, {UNREADABLE}: {self._found.unreadable}"
         return Verification(
             self._folder.path,
             self._means.quick,
-            self._rows,
+            self._found.rows,
             tuple(self.differences),
             tuple(self.notes),
             refusal,
-            self._recounted.means,
+            self._found.recounted.means,
         )
 
     def run(self) -> None:
@@ -164,6 +162,7 @@ class _Check:
         try:
             self._examine(record, (places.add(piece) for piece in pieces), len(index), opened)
         finally:
+            self._ledger.merge(self._found.problems)
             self.differences += self._ledger.lines()
             self._compare_scores()
 
@@ -186,12 +185,9 @@ class _Check:
     def _examine(self, record: dict[str, Any], pieces: Iterator[pa.Table], total: int, opened: Opened | None) -> None:
         self._reporter.announce(total, 0)
         for report in self._reports(record, pieces, total, opened):
-            self._rows += report.rows
-            self._ledger.merge(report.problems)
-            if report.unreadable:
-                self._unreadable.merge({UNREADABLE: report.unreadable})
-            self._stored, self._recounted = self._stored + report.stored, self._recounted + report.recounted
-            self._reporter.advance(report.seen, self._ledger.count + self._unreadable.count)
+            self._found = self._found + report
+            failing = self._found.problems.values()
+            self._reporter.advance(report.seen, max((problem.count for problem in failing), default=0))
 
     def _reports(
         self, record: dict[str, Any], pieces: Iterator[pa.Table], total: int, opened: Opened | None
@@ -207,7 +203,7 @@ class _Check:
     def _compare_scores(self) -> None:
         """What a fault is worth: the scores of the counts as stored, and as they were counted again."""
         names = ("mIoU_full", "mIoU_inv")
-        pairs = zip(names, self._stored.means, self._recounted.means, strict=True)
+        pairs = zip(names, self._found.stored.means, self._found.recounted.means, strict=True)
         told = [f"{name} {before:.4f} as stored, {after:.4f} counted again" for name, before, after in pairs
                 if abs(before - after) > 1e-9]  # fmt: skip
         if told:

@@ -17,9 +17,9 @@ from typing import IO
 import pyarrow as pa
 
 from amodal_bench.errors import Refused
-from amodal_bench.verification.ledger import SHOWN, Problem
+from amodal_bench.verification.ledger import Problem
 from amodal_bench.verification.orders import Orders
-from amodal_bench.verification.pipes import receive, send, to_bytes
+from amodal_bench.verification.pipes import READY, receive, send, to_bytes
 from amodal_bench.verification.recount import Report
 
 _AHEAD = 2  # pieces that wait, a process
@@ -70,18 +70,22 @@ class _Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def examine(self, piece: pa.Table) -> Report:
-        """What the process says; where it dies, that these instances could not be read."""
+        """What the process says; an instance on which it dies is one that cannot be read."""
         process = self._process or self._start()
         try:
             send(_pipe(process.stdin), to_bytes(piece))
             answer = receive(_pipe(process.stdout))
         except OSError:
             answer = None
-        if answer is None:
-            return self._died(process, piece)
-        if not answer.startswith(b"{"):
-            raise Refused(answer.decode())
-        return Report.model_validate_json(answer)
+        if answer is not None:
+            return Report.model_validate_json(answer)
+        how = _end(process)
+        self.close()
+        if len(piece) > 1:
+            half = len(piece) // 2
+            return self.examine(piece.slice(0, half)) + self.examine(piece.slice(half))
+        example = f"{piece['id'][0]} (the process that decoded it {how})"
+        return Report(seen=1, problems={}, unreadable=Problem(count=1, examples=(example,)))
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -110,15 +114,16 @@ class _Process:
         )
         with suppress(OSError):  # dead already: seen when it does not answer
             send(_pipe(self._process.stdin), self._orders.model_dump_json().encode())
+        answer = receive(_pipe(self._process.stdout))
+        if answer != READY:
+            raise Refused(answer.decode() if answer else f"a process of it {_end(self._process)} before it had begun")
         return self._process
 
-    def _died(self, process: "subprocess.Popen[bytes]", piece: pa.Table) -> Report:
-        code = process.wait()
-        self.close()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        ids = piece["id"].slice(0, SHOWN).to_pylist()
-        examples = tuple(f"{id} (the process that examined it, or one beside it, {how})" for id in ids)
-        return Report(seen=len(piece), problems={}, unreadable=Problem(count=len(piece), examples=examples))
+
+def _end(process: "subprocess.Popen[bytes]") -> str:
+    """How a process that does not answer any more ended."""
+    code = process.wait()
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -59,11 +59,6 @@ class Ledger:
                 columns=_in_order({*own.columns, *other.columns}),
             )
 
-    @property
-    def count(self) -> int:
-        """The most instances that one kind has."""
-        return max((problem.count for problem in self.problems.values()), default=0)
-
     def lines(self) -> list[str]:
         """A sentence a kind."""
         return [f"{kind}: {problem}" for kind, problem in self.problems.items()]

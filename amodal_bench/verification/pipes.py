@@ -5,6 +5,7 @@ from typing import IO
 
 import pyarrow as pa
 
+READY = b"ready"  # the first message of a process that has its orders and the dataset open
 _LENGTH = struct.Struct("<Q")
 
 

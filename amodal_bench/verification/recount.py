@@ -69,6 +69,21 @@ class Report(Settings):
     stored: Sums = Sums()
     recounted: Sums = Sums()
 
+    def __add__(self, other: "Report") -> "Report":
+        ledger, unreadable = Ledger(), Ledger()
+        for report in (self, other):
+            ledger.merge(report.problems)
+            if report.unreadable:
+                unreadable.merge({UNREADABLE: report.unreadable})
+        return Report(
+            seen=self.seen + other.seen,
+            rows=self.rows + other.rows,
+            problems=ledger.problems,
+            unreadable=unreadable.problems.get(UNREADABLE),
+            stored=self.stored + other.stored,
+            recounted=self.recounted + other.recounted,
+        )
+
 
 class Examiner:
     """Looks at pieces of a run; `dataset` is None where only the folder is looked at."""
@@ -83,16 +98,18 @@ class Examiner:
         if not len(rows):
             return Report(seen=len(table), problems=ledger.problems)
         stored = counts_of(rows, self._sixteen)
-        recounted = stored
+        sums = again = Sums.of(stored)
         if self._dataset is not None:
-            recounted = self._recount(self._dataset, rows.to_pylist(), stored, ledger, unreadable)
+            counts = self._recount(self._dataset, rows.to_pylist(), stored, ledger, unreadable)
+            again = sums if np.array_equal(counts, stored) else Sums.of(counts)
+        lacking = unreadable.problems.get(UNREADABLE)
         return Report(
             seen=len(table),
-            rows=len(rows) - unreadable.count,
+            rows=len(rows) - (lacking.count if lacking else 0),
             problems=ledger.problems,
-            unreadable=unreadable.problems.get(UNREADABLE),
-            stored=Sums.of(stored),
-            recounted=Sums.of(recounted),
+            unreadable=lacking,
+            stored=sums,
+            recounted=again,
         )
 
     def _recount(

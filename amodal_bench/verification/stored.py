@@ -15,7 +15,7 @@ from amodal_bench.verification.ledger import Ledger
 STORED = pa.schema([*INSTANCES, *list(PREDICTIONS)[1:]])
 ROW = "_row"  # the number of a row among all of the run
 PAIRED = "_paired"  # whether the mask beside it is its own
-_BUFFER = 2**20  # bytes of a column that are read at a time
+_BUFFER, _BATCH = 2**20, 64  # bytes of a column and rows of a table that are read at a time
 
 
 class Pieces:
@@ -41,9 +41,9 @@ def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER) as file:
             check_schema(path, file.schema_arrow, schema)
-            for batch in file.iter_batches(1024, columns=schema.names):
+            for batch in file.iter_batches(_BATCH, columns=schema.names):
                 yield typed(path, pa.Table.from_batches([batch]).select(schema.names), schema)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error) from None
 
 
@@ -53,7 +53,7 @@ def lengths(folder: Path) -> dict[str, int]:
     for path in table_paths(folder).values():
         try:
             found[path.name] = int(pq.read_metadata(path).num_rows)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise unreadable(path, error) from None
     return found
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from amodal_bench.errors import Refused
 from amodal_bench.recorded import open_recorded
 from amodal_bench.verification.orders import Orders
-from amodal_bench.verification.pipes import receive, send, to_table
+from amodal_bench.verification.pipes import READY, receive, send, to_table
 from amodal_bench.verification.recount import Examiner
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     except Refused as error:
         send(out, str(error).encode())
         return
+    send(out, READY)
     while (message := receive(sys.stdin.buffer)) is not None:
         send(out, examiner.examine(to_table(message)).model_dump_json().encode())
 

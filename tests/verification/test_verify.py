@@ -19,9 +19,12 @@ from amodal_bench.errors import Refused
 from amodal_bench.lock import RunLock
 from amodal_bench.merging import file_sha256
 from amodal_bench.protocol import find_protocol
+from amodal_bench.registry import Registry
 from amodal_bench.rows import write_table
 from amodal_bench.store import RunFolder
 from amodal_bench.summary import summarise
+from amodal_bench.verification.dataset import check_weights
+from amodal_bench.verification.means import Means
 from amodal_bench.verification.result import Verification
 
 Check = Callable[..., Verification]
@@ -375,19 +378,31 @@ def test_an_instance_that_cannot_be_read_is_not_said_to_differ(own: Path, tmp_pa
 
 
 def test_weights_that_the_command_names_must_fit_and_others_are_told_of(tmp_path: Path) -> None:
-    shipped = next((Path(ab.__file__).parent / "methods" / "conddiff" / "weights").glob("conddiff-nano*.safetensors"))
-    golden = next((Path(__file__).parent.parent / "data" / "runs").glob("synthetic/test/conddiff-nano/*"))
-    assert not [line for line in ab.verify(golden).notes if "weights" in line]
-    data = bytearray(shipped.read_bytes())
+    """No picture is needed for this: the record of a committed run, and the weights that are shipped."""
+    record = RunFolder(next((Path(__file__).parent.parent / "data" / "runs").glob("*/*/conddiff-nano/*"))).record()
+    assert check_weights(record, Means(), Registry()) == ([], [])
+    shipped = Path(record["weights"]["path"]).name
+    data = bytearray(next(Path(ab.__file__).parent.glob(f"methods/conddiff/weights/{shipped}")).read_bytes())
     data[-1] ^= 1
     others = tmp_path / "conddiff-nano" / "synthetic" / "model.safetensors"
     others.parent.mkdir(parents=True)
     others.write_bytes(data)
-    for named in ({"checkpoint": others}, {"weights": tmp_path}):
-        (line,) = ab.verify(golden, **named).differences
+    for named in (Means(checkpoint=others), Means(weights=tmp_path)):
+        (line,), _ = check_weights(record, named, Registry())
         assert line.startswith(f"weights: {others} has sha256 ")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMODAL_BENCH_WEIGHTS", str(tmp_path))
-        found = ab.verify(golden)
-    assert found.ok
-    assert any(line.startswith(f"weights: {others} has sha256 ") for line in found.notes)
+        assert check_weights(record, Means(), Registry()) == ([], [line])
+
+
+def test_an_instance_that_kills_its_process_is_named_and_the_others_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = tmp_path / "squares.py"
+    deadly = "import os, signal\n        if 'DEADLY' in os.environ and index == 5: os.kill(os.getpid(), 9)\n        "
+    plugin.write_text(FILES[0].read_text().replace("first = index - index", f"{deadly}first = index - index"))
+    run = ab.bench("visible", "squares", plugins=(plugin,), results=tmp_path / "results").path
+    monkeypatch.setenv("DEADLY", "")
+    found = ab.verify(run, plugins=(plugin,), workers=2)
+    assert (found.outcome, found.rows) == ("refused", 23)
+    assert "1 instance: squares/test/01/2 (the process that decoded it was killed by SIGKILL)" in found.refusal
