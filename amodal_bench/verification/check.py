@@ -28,7 +28,7 @@ from amodal_bench.verification.result import Verification
 from amodal_bench.verification.rows import GROUP
 from amodal_bench.verification.stored import ROW, from_parts, from_tables, index_of, lengths, table_paths
 
-_PIECE = 256  # rows that are examined at a time
+_PIECE = 128  # rows that are examined at a time
 _PAYS = {True: 20_000, False: 500}  # rows, `quick` or not, from which one more process pays
 
 
@@ -156,7 +156,9 @@ class _Check:
             self.differences += on_disk.check_lengths(lengths(path))
             index = index_of([path / "instances.parquet"])
             pieces = from_tables(path, _PIECE, self._ledger)
-        statuses = Counter(index["status"].to_pylist())
+        statuses = Counter(
+            {str(row["values"]): int(row["counts"]) for row in pc.value_counts(index["status"]).to_pylist()}
+        )
         self._count(record, None if plan is None else len(plan), statuses)
         places = _Places.of(index["id"].combine_chunks(), plan, here)
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from amodal_bench.errors import Refused, RunDamaged
-from amodal_bench.lock import HOLDER, RunLock
+from amodal_bench.lock import HOLDER, FolderLock
 from amodal_bench.merging import TABLES, PartFile, file_sha256
 from amodal_bench.rows import FINISHED
 from amodal_bench.store import RunFolder
@@ -13,7 +13,7 @@ from amodal_bench.store import RunFolder
 
 def refuse_at_work(folder: RunFolder) -> None:
     """Raise `Refused` while a process works on the run: what would be said of it is over when it is said."""
-    holder = RunLock(folder.path).holder()
+    holder = FolderLock(folder.path).holder()
     at_work = [str(entry) for entry in folder.workers()]
     if holder and holder.alive(folder.path / HOLDER):
         at_work.insert(0, str(holder))

@@ -29,11 +29,11 @@ def check_rows(table: pa.Table, sixteen: bool, ledger: Ledger) -> pa.Table:
     `PAIRED` and `GROUP`.
     """
     _check_names(table, ledger)
-    table = table.filter(table[PAIRED])
+    table = _kept(table, _true(table[PAIRED]))
     finished, failed = (_true(pc.equal(table["status"], status)) for status in (FINISHED, "error"))
     ledger.where("status that is neither ok nor error", table, ~(finished | failed), table["status"].to_pylist())
-    _check_failed(table.filter(pa.array(failed)), ledger)
-    rows = _complete(table.filter(pa.array(finished)), sixteen, ledger)
+    _check_failed(_kept(table, failed), ledger)
+    rows = _complete(_kept(table, finished), sixteen, ledger)
     if not len(rows):
         return rows
     counts = counts_of(rows, sixteen)
@@ -80,7 +80,7 @@ def _complete(rows: pa.Table, sixteen: bool, ledger: Ledger) -> pa.Table:
     if lacking:
         wrong = reduce(np.logical_or, (_true(pc.is_null(rows[name])) for name in lacking))
         ledger.where(f"finished, but without {', '.join(lacking)}", rows, wrong)
-        rows = rows.filter(pa.array(~wrong))
+        rows = _kept(rows, ~wrong)
     if not sixteen:
         kind = "counts of another visible mask (v8 to v15), where the spec has the truth's"
         ledger.where(kind, rows, _any_valid(rows, GIVEN_COLUMNS))
@@ -102,7 +102,7 @@ def _with_masks(rows: pa.Table, counts: Counts, ledger: Ledger) -> pa.Table:
     faults = [_fault(*row) for row in zip(codes, *_lists(rows, "height", "width"), strict=True)]
     sound = np.array([not fault for fault in faults], dtype=np.bool_)
     ledger.where("masks that are no code of their image's size", rows, ~sound, faults)
-    rows, expected = rows.filter(pa.array(sound)), _total(counts, PREDICTED)[sound]
+    rows, expected = _kept(rows, sound), _total(counts, PREDICTED)[sound]
     if len(rows):
         # One at a time: pycocotools counts the masks of one call in a byte.
         areas = np.array([rle.area(code) for code, good in zip(codes, sound, strict=True) if good], dtype=np.int64)
@@ -117,6 +117,11 @@ def _fault(code: rle.Code, height: int, width: int) -> str:
     except BadRecord as error:
         return str(error)
     return ""
+
+
+def _kept(rows: pa.Table, wanted: Bools) -> pa.Table:
+    """These rows; not copied where they are all, as masks may be large."""
+    return rows if wanted.all() else rows.filter(pa.array(wanted))
 
 
 def _lists(rows: pa.Table, *names: str) -> list[list[Any]]:

@@ -107,6 +107,8 @@ def _numbered(rows: pa.Table, start: int) -> pa.Table:
 
 def _fitting(table: pa.Table, count: int) -> pa.Table:
     """`count` rows, null at the end where a table has fewer."""
+    if len(table) == count:
+        return table
     return table.take(pa.array([k if k < len(table) else None for k in range(count)], type=pa.int64()))
 
 

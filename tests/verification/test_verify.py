@@ -16,7 +16,7 @@ import pytest
 import amodal_bench as ab
 from amodal_bench import rle
 from amodal_bench.errors import Refused
-from amodal_bench.lock import RunLock
+from amodal_bench.lock import FolderLock
 from amodal_bench.merging import file_sha256
 from amodal_bench.protocol import find_protocol
 from amodal_bench.registry import Registry
@@ -269,7 +269,7 @@ def test_a_damaged_part_beside_tables_is_found(failed: Path) -> None:
 
 
 def test_a_run_that_is_being_worked_on_is_left_alone(dilated: Path) -> None:
-    with RunLock(dilated) as lock:
+    with FolderLock(dilated) as lock:
         assert lock.take()
         found = ab.verify(dilated, quick=True)
     assert (found.outcome, found.refusal) == (

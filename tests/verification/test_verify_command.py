@@ -75,14 +75,14 @@ from amodal_bench.verification.means import Means
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-COUNT = 1200
+COUNT = 4800
 spec = RunSpec(method="m", revision=1, params={}, dataset="d", split="s", options={}, fingerprint="f")
 folder = run_folder(Path(sys.argv[1]), spec, "m")
-mask = np.random.default_rng(0).random((450, 450)) < 0.5
+mask = np.random.default_rng(0).random((225, 225)) < 0.5
 code, area = rle.encode(mask), int(mask.sum())
 ids = [f"d/s/{k:05d}/0" for k in range(COUNT)]
-facts = {"status": "ok", "height": 450, "width": 450, "worker": "w", "seconds": 1.0, **code}
-facts |= {"v0": 450 * 450 - area, "v3": area, **{f"v{k}": 0 for k in (1, 2, 4, 5, 6, 7)}}
+facts = {"status": "ok", "height": 225, "width": 225, "worker": "w", "seconds": 1.0, **code}
+facts |= {"v0": 225 * 225 - area, "v3": area, **{f"v{k}": 0 for k in (1, 2, 4, 5, 6, 7)}}
 groups = [id.split("/")[2] for id in ids]
 plan = pa.table({"id": ids, "group_id": groups, "index": range(COUNT)}, schema=PLAN)
 record = {"status": "running", "key": spec.key(), "preset": "m", "spec": spec.model_dump(mode="json"),
@@ -115,6 +115,6 @@ print(found.outcome, found.rows, start // 1024, resource.getrusage(resource.RUSA
     )
     assert made.returncode == looked.returncode == 0, made.stderr + looked.stderr
     outcome, rows, start, peak = looked.stdout.split()
-    assert (outcome, rows) == ("verified", "1200")
+    assert (outcome, rows) == ("verified", "4800")
     assert int(made.stdout) >= 110
     assert int(peak) - int(start) < 60
