@@ -11,7 +11,6 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.errors import Refused, RunDamaged
 from amodal_bench.interrupts import Interrupted, interruptible
-from amodal_bench.printable import printable
 from amodal_bench.store import RunFolder, find_runs, open_folder
 from amodal_bench.verification.check import verify as verify_run
 from amodal_bench.verification.means import Means
@@ -64,7 +63,7 @@ _WORDS: dict[Outcome, str] = {"verified": "verified", "differs": "differ", "refu
 def _told(folder: RunFolder, means: Means) -> Verification:
     """Verify one run and print what was found."""
     try:
-        with interruptible(), reporter(console, f"verify {printable(folder.path.name)}") as r:
+        with interruptible(), reporter(console, f"verify {folder.path.name}") as r:
             found = verify_run(folder, means, r)
     except Interrupted as interrupt:
         raise typer.Exit(interrupt.code) from None
@@ -79,7 +78,7 @@ def _told(folder: RunFolder, means: Means) -> Verification:
 
 
 def _say(text: str) -> None:
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
 
 
 def _runs(path: Path) -> Sequence[RunFolder]:
