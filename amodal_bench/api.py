@@ -9,10 +9,14 @@ from amodal_bench import provenance, run, scoring, store
 from amodal_bench.job import Request, open_dataset, prepare
 from amodal_bench.locate import DataFlags, find_checkpoint, weights_root
 from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
+from amodal_bench.predict import Silent
 from amodal_bench.presets import find_preset
 from amodal_bench.protocol import DEFAULT, find_protocol
 from amodal_bench.reading import finished_rows
 from amodal_bench.registry import Registry
+from amodal_bench.verification.check import verify as verify_run
+from amodal_bench.verification.means import Means
+from amodal_bench.verification.result import Verification
 
 
 class Run:
@@ -88,6 +92,16 @@ def bench(method: str, dataset: str, **request: Any) -> Run:
 def open_run(path: str | Path) -> Run:
     """The run in a folder results/DATASET/SPLIT/METHOD/KEY."""
     return Run(path)
+
+
+def verify(path: str | Path, **means: Any) -> Verification:
+    """Whether a run's numbers follow from its folder and its dataset; nothing is predicted.
+
+    Keywords as the fields of `Means`: `quick=True` needs no dataset, `root`, `data_root` and `image_root` say where it
+    lies, `plugins` and `visible` name files that the run used. Raises `Refused` where `path` holds no run; what is
+    damaged or missing is told in the result.
+    """
+    return verify_run(store.open_folder(Path(path)), Means(**means), Silent())
 
 
 def metrics(frame: pd.DataFrame, protocol: str = DEFAULT) -> pd.DataFrame:

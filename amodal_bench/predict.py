@@ -146,7 +146,7 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
 
     def read(items: list[Item]) -> Decoded:
         images: dict[int, str] = {}
-        found = [guarded(lambda i=item: _held(dataset, i, images)) for item in items]  # type: ignore[misc]
+        found = [guarded(lambda i=item: hold(dataset, i, images)) for item in items]  # type: ignore[misc]
         where = source_of(type(dataset).__getitem__)
         held = [replace(f, place=f.place or where) if isinstance(f, Failure) else f for f in found]
         return list(zip(items, held, strict=True))
@@ -162,7 +162,7 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
             current, worked = ahead, batch
 
 
-def _held(dataset: AnyDataset, item: Item, images: dict[int, str]) -> Held:
+def hold(dataset: AnyDataset, item: Item, images: dict[int, str]) -> Held:
     """The planned instance; raises where the dataset returns something else.
 
     `images` holds the addresses of this batch's images: two images in one array are one image by now.
@@ -237,11 +237,16 @@ def error_row(item: Item, failure: Failure) -> Row:
 
 
 def _row(item: Item, held: Held, answer: Mask) -> Row:
+    return {**count(item, held, answer), **rle.encode(answer), "status": FINISHED}
+
+
+def count(item: Item, held: Held, predicted: Mask) -> Row:
+    """What a finished row says of an instance: its facts, and the counts of a predicted mask of its shape."""
     parts = parse_id(item.id)
-    counts = held.counts(answer).tolist()
+    counts = held.counts(predicted).tolist()
     names = (*COLUMNS, *GIVEN_COLUMNS)[: len(counts)]
-    row = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group, **_facts(held)}
-    return {**row, **dict(zip(names, counts, strict=True)), **rle.encode(answer), "status": FINISHED}
+    own = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group}
+    return {**own, **_facts(held), **dict(zip(names, counts, strict=True))}
 
 
 def _facts(held: Held) -> Row:

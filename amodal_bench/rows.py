@@ -87,10 +87,7 @@ def check_schema(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
 
 def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table in the types of `schema`; raises `RunDamaged` where they differ or a finished row lacks a number."""
-    try:
-        table = table.cast(pa.schema([schema.field(name) for name in table.column_names], metadata=schema.metadata))
-    except (pa.ArrowException, ValueError) as error:
-        raise unreadable(path, error) from None
+    table = typed(path, table, schema)
     needed = [name for name in (*COLUMNS, "size", "counts") if name in table.column_names]
     if "status" in table.column_names and needed:
         finished = table.filter(pc.equal(table["status"], FINISHED))
@@ -98,6 +95,14 @@ def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
         if empty:
             raise RunDamaged(f"{path} has finished rows without {', '.join(empty)}. {WAY_OUT}")
     return table
+
+
+def typed(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table in the types of `schema`; raises `RunDamaged` where they differ."""
+    try:
+        return table.cast(pa.schema([schema.field(name) for name in table.column_names], metadata=schema.metadata))
+    except (pa.ArrowException, ValueError) as error:
+        raise unreadable(path, error) from None
 
 
 def unreadable(path: Path, error: Exception) -> RunDamaged:

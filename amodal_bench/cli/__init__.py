@@ -24,6 +24,7 @@ from amodal_bench.cli import (
     score,
     tables,
     train,
+    verify,
 )
 from amodal_bench.cli.console import PlainConsole
 from amodal_bench.errors import Incomplete, Refused
@@ -65,6 +66,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "bench": bench.bench,
     "score": score.score,
+    "verify": verify.verify,
     "worker": bench.worker,
     "train": train.train,
     "export": export.export_,
