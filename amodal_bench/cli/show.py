@@ -41,6 +41,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
         *(f"{metric} ↑" for metric in (*METRICS, *subsets)),
         "n",
         "n_occluded",
+        *(["n_unmatched"] if any(summary.n_unmatched for summary in block) else []),
         "n_error",
         "s/instance",
     ):
@@ -55,6 +56,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
             *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),
+            *([str(summary.n_unmatched)] if any(s.n_unmatched for s in block) else []),
             Text(str(summary.n_error), style="red" if summary.n_error else ""),
             f"{summary.seconds:.2g}",
         )
@@ -115,12 +117,16 @@ def _buckets(block: Sequence[Summary]) -> Table:
 def _notes(console: Console, block: Sequence[Summary]) -> None:
     console.print("[dim]percent; in brackets 95 % intervals, bootstrap over groups (image, or clip of a video)[/]")
     if any(summary.partial for summary in block):
-        shares = ", ".join(f"{s.name} {s.n + s.n_error} of {s.planned}" for s in block if s.partial)
+        shares = ", ".join(f"{s.name} {s.finished + s.n_error} of {s.planned}" for s in block if s.partial)
         console.print(f"[yellow]partial: a hash-ordered subset of the split ({shares}); not a result, not ranked[/]")
     if any(summary.n_error for summary in block):
         console.print(
             "[red]instances with errors are left out and the run is not ranked; the same command tries again[/]"
         )
+    if any(summary.n_unmatched for summary in block):
+        scored = block[0].protocol.unmatched == "zero"
+        rule = "score 0" if scored else "are left out (--protocol end-to-end scores them 0)"
+        console.print(f"[yellow]n_unmatched instances were given no visible mask; by this protocol they {rule}[/]")
     tiny = max(summary.tiny for summary in block)
     if tiny >= 0.01:
         console.print(
