@@ -54,7 +54,7 @@ def write_scene(folder: Path, images: dict[int, Sequence[Object]], photos: str =
             save(folder / "mask_visib" / f"{number:06d}_{place:06d}.png", seen.astype(np.uint8) * 255)
         pose = {"cam_R_m2c": [1, 0, 0, 0, 1, 0, 0, 0, 1], "cam_t_m2c": [0, 0, 700.5]}
         gt[str(number)] = [{**pose, "obj_id": obj} for obj, *_ in objects]
-        infos[str(number)] = [info(*rest) for _, *rest in objects]
+        infos[str(number)] = [info(whole, seen, beyond) for _, whole, seen, beyond in objects]
     (folder / "scene_gt.json").write_text(json.dumps(gt))
     (folder / "scene_gt_info.json").write_text(json.dumps(infos))
 

@@ -41,7 +41,7 @@ def png(image: PIL.Image.Image) -> str:
 
 def write(path: Path, *shapes: dict[str, Any], image: str | None = None, data: str | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = {
+    file: dict[str, Any] = {
         "version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": image or f"{path.stem}.png", "imageData": data,
         "imageHeight": HEIGHT, "imageWidth": WIDTH,
     }  # fmt: skip
@@ -163,7 +163,7 @@ def test_a_shape_that_is_none_is_named(changes: dict[str, Any], text: str) -> No
 
 def test_a_mask_that_reaches_beyond_the_frame_is_cut_there() -> None:
     part = png(PIL.Image.fromarray(np.ones((4, 4), dtype=np.uint8)))
-    for corner, expected in (([-2, -2], 4), ([10, 6], 4), ([40, 40], 0), ([-40, 0], 0)):
+    for corner, expected in (([-2.0, -2.0], 4), ([10.0, 6.0], 4), ([40.0, 40.0], 0), ([-40.0, 0.0], 0)):
         pasted = Shape(label="x", points=[corner, [0, 0]], shape_type="mask", mask=part)
         assert decode(code_of(pasted, HEIGHT, WIDTH, "x")).sum() == expected
 
