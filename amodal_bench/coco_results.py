@@ -21,7 +21,7 @@ from amodal_bench.csv_text import cell
 from amodal_bench.errors import BadRecord, RunDamaged
 from amodal_bench.protocol import DEFAULT, Interval, Protocol, find_protocol
 from amodal_bench.rle import Code
-from amodal_bench.scoring import by_instance
+from amodal_bench.scoring import by_instance, unmatched
 
 CATEGORY = 1  # the one pseudo category: AP here asks for masks, not for classes
 CONSTANT_SCORE = 1.0
@@ -33,10 +33,11 @@ def coco_results(rows: pd.DataFrame, predictions: pa.Table) -> list[dict[str, An
     """COCO results, an entry a finished instance: image_id, category_id, segmentation (RLE), score, `id`, `ann_id`.
 
     An image id that is a whole number is one in the file too, as in COCO's own annotations. A score that the
-    method did not give is 1.
+    method did not give is 1. An instance that was given no visible mask from elsewhere has no entry.
     """
     codes = _codes(predictions)
     good = rows[rows["status"] == "ok"]
+    good = good[~unmatched(good)]
     return [
         {
             "id": row["id"],
@@ -120,9 +121,10 @@ def has_scores(rows: pd.DataFrame) -> bool:
 def _evaluate(
     name: str, text: str, good: pd.DataFrame, images: Mapping[str, int], inside: NDArray[np.bool_]
 ) -> Average:
-    if not inside.any():
-        nan = float("nan")
-        return Average(name, text, 0, nan, nan, nan, nan)
+    made = np.flatnonzero(~unmatched(good)).tolist()
+    if not inside.any() or not made:
+        nothing = 0.0 if inside.any() else float("nan")
+        return Average(name, text, int(inside.sum()), nothing, nothing, nothing, nothing)
     shared = {"category_id": CATEGORY, "bbox": [0, 0, 1, 1]}  # the IoU comes from the counts
     places = [images[image] for image in good["image_id"]]
     truth = [
@@ -130,10 +132,11 @@ def _evaluate(
         for k, image in enumerate(places)
     ]
     scores = good["score"].astype(float).fillna(CONSTANT_SCORE)
-    guesses = [{"image_id": i, "score": s, **shared} for i, s in zip(places, scores, strict=True)]
+    guesses = [{"image_id": places[k], "score": scores.iloc[k], **shared} for k in made]
     with redirect_stdout(StringIO()):  # pycocotools talks
         index = _index(truth, images.values())
-        evaluation = _Paired(index, index.loadRes(guesses), good["iou_full"].fillna(0.0).tolist())
+        own = good["iou_full"].fillna(0.0)
+        evaluation = _Paired(index, index.loadRes(guesses), [(k + 1, own.iloc[k]) for k in made])
         evaluation.evaluate()
         evaluation.accumulate()
     precision, recall = evaluation.eval["precision"][..., 0, -1], evaluation.eval["recall"][..., 0, -1]
@@ -153,14 +156,15 @@ def _index(truth: list[dict[str, Any]], images: Iterable[int]) -> COCO:
 
 
 class _Paired(COCOeval):  # type: ignore[misc]
-    """COCOeval with the IoU of each prediction with its own truth (they share the id), and with ignore flags.
+    """COCOeval with the IoU of each prediction with its own truth, and with ignore flags.
 
+    `own` has the id of the truth and the IoU for each prediction, in the order of their ids.
     COCOeval itself overwrites `ignore` with `iscrowd`, which would change the IoU as well.
     """
 
-    def __init__(self, truth: COCO, guesses: COCO, ious: Sequence[float]) -> None:
+    def __init__(self, truth: COCO, guesses: COCO, own: Sequence[tuple[int, float]]) -> None:
         super().__init__(truth, guesses, "bbox")
-        self._own = ious
+        self._own = own
         self._ignored = {a["id"] for a in truth.dataset["annotations"] if a["ignore"]}
         self.params.maxDets = [1000]
         self.params.areaRng, self.params.areaRngLbl = [[0, 1e15]], ["all"]
@@ -174,10 +178,11 @@ class _Paired(COCOeval):  # type: ignore[misc]
     def computeIoU(self, image: int, category: int) -> NDArray[np.float64] | list[object]:
         """(predictions by falling score, truths) of one image."""
         truths, guesses = self._gts[image, category], self._dts[image, category]
+        if not guesses:
+            return []
         order = np.argsort([-guess["score"] for guess in guesses], kind="mergesort")[: self.params.maxDets[-1]]
         ids = np.array([truth["id"] for truth in truths])
-        own = np.array([guesses[k]["id"] for k in order])
-        ious = np.array([self._own[id - 1] for id in own])
+        own, ious = (np.array(values) for values in zip(*(self._own[guesses[k]["id"] - 1] for k in order), strict=True))
         return np.where(own[:, None] == ids[None], ious[:, None], 0.0)
 
 

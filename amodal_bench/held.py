@@ -15,7 +15,7 @@ class Held:
     `query` is the method's: its visible mask is a copy, its image the dataset's array, both read-only. `amodal`,
     `visible` and `given` (the visible mask that the method got, None where that is the truth's) are packed when the
     sample is read, so that neither a method that works in place nor a dataset that fills one buffer again and again
-    changes what is counted.
+    changes what is counted. Of an unmatched sample `given` is empty.
     """
 
     query: AmodalQuery
@@ -30,11 +30,14 @@ class Held:
         query = sample.query
         image = query.image.view()
         image.setflags(write=False)
+        given = None if sample.true_visible is None else query.visible
+        if sample.unmatched:
+            given = np.zeros_like(query.visible)
         return cls(
             replace(query, image=image, visible=_read_only(query.visible)),
             words_of(sample.amodal),
             words_of(sample.visible),
-            None if sample.true_visible is None else words_of(query.visible),
+            None if given is None else words_of(given),
             None if sample.is_stuff is None else bool(sample.is_stuff),
         )
 
@@ -43,6 +46,11 @@ class Held:
         """Height and width."""
         height, width = self.query.visible.shape
         return height, width
+
+    @property
+    def unmatched(self) -> bool:
+        """Whether there is no visible mask to ask a method with, so that its prediction is empty."""
+        return self.given is not None and not self.given.any()
 
     def counts(self, predicted: Mask) -> Counts:
         """Venn counts (8,) or (16,) of a prediction (H, W)."""

@@ -24,8 +24,9 @@ class Finding:
 
 
 def inspect_dataset(dataset: AnyDataset) -> list[Finding]:
-    """Counts against the card, the funnel, the fingerprint, and whether the first instance can be decoded."""
-    return [*_counts(dataset), *_funnel(dataset), _fingerprint(dataset), _first(dataset)]
+    """Counts against the card, the funnel, remarks, the fingerprint, and whether the first instance can be decoded."""
+    remarks = [Finding("ok", text) for text in dataset.remarks()]
+    return [*_counts(dataset), *_funnel(dataset), *remarks, _fingerprint(dataset), _first(dataset)]
 
 
 def summary_of(faults: Sequence[Fault]) -> list[Finding]:

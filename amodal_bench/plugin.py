@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from amodal_bench.errors import UnknownName
+from amodal_bench import rle
+from amodal_bench.errors import BadRecord, UnknownName
 from amodal_bench.funnel import Funnel
+from amodal_bench.rle import Code
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
 
@@ -185,6 +188,25 @@ class Dataset(ABC, Generic[O]):
     def group(self, id: str) -> str:
         """What instances are drawn together from: the clip or scene; the image where there is none."""
         return parse_id(id).image
+
+    def codes(self) -> Iterator[tuple[str, Code, Code]]:
+        """(id, amodal, true visible) as run-length codes of every instance that can be read, in order."""
+        for index, id in enumerate(self.ids()):
+            with suppress(BadRecord):
+                sample = self[index]
+                yield id, rle.encode(sample.amodal), rle.encode(sample.visible)
+
+    def category_of(self, index: int) -> str | None:
+        """The category of the instance `ids()[index]`."""
+        return self[index].query.category
+
+    def categories(self) -> Mapping[int, str]:
+        """The names of the categories by the numbers that results for this dataset use; empty where it has none."""
+        return {}
+
+    def remarks(self) -> Iterator[str]:
+        """What `doctor` should tell of the whole: how the files were read, where that is not the same for all."""
+        yield from ()
 
     def faults(self) -> Iterator[Fault]:
         """What `doctor` should tell of single annotations; may look at every mask and every image's header."""

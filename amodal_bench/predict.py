@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from amodal_bench import rle
@@ -180,19 +181,26 @@ def hold(dataset: AnyDataset, item: Item, images: dict[int, str]) -> Held:
 
 
 def _rows_of(decoded: Decoded, asker: "_Asker", folder: RunFolder) -> list[Row]:
-    good = [held for _, held in decoded if isinstance(held, Held)]
+    good = [held for _, held in decoded if isinstance(held, Held) and not held.unmatched]
     start = time.perf_counter()
     answers = iter(asker.answers(good))
     seconds = (time.perf_counter() - start) / max(1, len(good))
     rows = []
     for item, held in decoded:
-        answer = next(answers) if isinstance(held, Held) else held
+        answer = _answer(held, answers)
         outcome = answer if isinstance(answer, Failure) else guarded(lambda i=item, h=held, a=answer: _row(i, h, a))  # type: ignore[misc]
         if isinstance(outcome, Failure):
             keep_trace(folder.path, item.id, outcome)
             outcome = {**error_row(item, outcome), **(_facts(held) if isinstance(held, Held) else {})}
         rows.append({**outcome, "seconds": seconds, "worker": folder.worker})
     return rows
+
+
+def _answer(held: Held | Failure, answers: Iterator[Mask | Failure]) -> Mask | Failure:
+    """The next answer, unless no method was asked: what is unmatched has an empty prediction."""
+    if isinstance(held, Failure):
+        return held
+    return np.zeros(held.shape, dtype=np.bool_) if held.unmatched else next(answers)
 
 
 class _Asker:

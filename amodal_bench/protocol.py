@@ -76,6 +76,7 @@ class Protocol(Settings):
     clip_visible: bool = True
     paste: bool = False
     undefined: Literal["skip", "one"] = "skip"
+    unmatched: Literal["leave_out", "zero"] = "leave_out"
     rates: Range | None = None
     subsets: tuple[Range, ...] = ()
     buckets: tuple[Range, ...] = tuple(

@@ -21,7 +21,8 @@ class Scores:
     """Numerators and denominators of a protocol's two scores, one entry an instance.
 
     `rate` is |hidden| / |amodal|. `counted` is who counts for the full score, `counted_invisible` for the
-    invisible one; a counted instance whose denominator is 0 is undefined.
+    invisible one; a counted instance whose denominator is 0 is undefined. Unmatched instances that a protocol
+    leaves out count nowhere and have empty denominators.
     """
 
     rate: Floats
@@ -66,20 +67,29 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
     if protocol.occluded == "signed":
         occluded = amodal != total(k for k in cells if visible(k))
     inside = protocol.rates.contains(rate) if protocol.rates else np.ones(len(table), dtype=np.bool_)
+    left_out = unmatched(frame) & (protocol.unmatched == "leave_out")
+    inside &= ~left_out
     intersection = total(k for k in cells if predicted(k) and k & AMODAL)
     union = total(k for k in cells if predicted(k) or k & AMODAL)
     if protocol.undefined == "one":
         intersection, union = (np.where(union == 0, 1.0, values) for values in (intersection, union))
+    hidden_union = total(k for k in cells if (predicted(k) or k & AMODAL) and not visible(k))
     return Scores(
         rate=rate,
         intersection=intersection,
-        union=union,
+        union=np.where(left_out, 0.0, union),
         hidden_intersection=total(k for k in cells if predicted(k) and k & AMODAL and not visible(k)),
-        hidden_union=total(k for k in cells if (predicted(k) or k & AMODAL) and not visible(k)),
+        hidden_union=np.where(left_out, 0.0, hidden_union),
         occluded=occluded & inside,
         counted=inside,
         counted_invisible=inside & (protocol.invisible != "none") & (occluded | (protocol.invisible == "all")),
     )
+
+
+def unmatched(frame: pd.DataFrame) -> Bools:
+    """Rows to which no visible mask from elsewhere was given: the mask that the method was given is empty."""
+    table = cell_table(frame)
+    return np.asarray((table[:, GIVEN:].sum(axis=1) == 0) & (table.shape[1] > GIVEN), dtype=np.bool_)
 
 
 def by_instance(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from amodal_bench.protocol import Protocol
 from amodal_bench.reading import finished_rows, mean_seconds
-from amodal_bench.scoring import metrics, score
+from amodal_bench.scoring import metrics, score, unmatched
 from amodal_bench.store import RunFolder
 
 
@@ -18,7 +18,8 @@ class Summary:
 
     `data` names the instances: dataset, split, options, fingerprint. `values` has the rows of `scoring.metrics`;
     `seconds` is the mean time an instance took in `predict`, NaN where that is unknown; `tiny` is the share of occluded
-    instances whose rate is below .01 (stray pixels more than occlusions).
+    instances whose rate is below .01 (stray pixels more than occlusions); `n_unmatched` counts the instances to which
+    no visible mask from elsewhere was given, and `finished` all rows without an error, counted by the protocol or not.
     """
 
     name: str
@@ -31,7 +32,9 @@ class Summary:
     values: pd.DataFrame
     n: int
     n_occluded: int
+    n_unmatched: int
     n_error: int
+    finished: int
     planned: int
     tiny: float
     seconds: float
@@ -40,7 +43,7 @@ class Summary:
     @property
     def partial(self) -> bool:
         """Whether instances of the split are missing, so that the numbers are of a subset."""
-        return self.n + self.n_error < self.planned
+        return self.finished + self.n_error < self.planned
 
     def value(self, metric: str, subset: str = "all", rates: str = "") -> pd.Series | None:
         """The row of a metric, or None where the protocol has none."""
@@ -67,7 +70,9 @@ def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
         values=metrics(good, protocol),
         n=int(scores.counted.sum()),
         n_occluded=int(occluded.sum()),
+        n_unmatched=int(unmatched(good).sum()),
         n_error=len(rows) - len(good),
+        finished=len(good),
         planned=record["counts"]["planned"],
         tiny=float((scores.rate[occluded] < 0.01).mean()) if occluded.any() else float("nan"),
         seconds=mean_seconds(folder),

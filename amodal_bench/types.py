@@ -90,7 +90,8 @@ class AmodalSample:
     Raises `BadRecord` where the amodal mask is empty or shares no pixel with the true visible one.
 
     `true_visible` is set only where the query carries a visible mask from elsewhere (a detector's): the
-    method gets that one, the metric keeps the truth.
+    method gets that one, the metric keeps the truth. `unmatched`: there are such masks, but none of them is of this
+    instance, so no method is asked and its prediction is empty; the query has the truth's.
     """
 
     query: AmodalQuery
@@ -98,6 +99,7 @@ class AmodalSample:
     is_stuff: bool | None = None
     declared_rate: float | None = None
     true_visible: Mask | None = None
+    unmatched: bool = False
 
     def __post_init__(self) -> None:
         shape = self.query.visible.shape

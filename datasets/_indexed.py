@@ -137,7 +137,13 @@ class Indexed(Dataset[O]):
         masks = self._masks.select(CODES[:2]).take(self._rows)
         for id, size, amodal, visible in zip(self._ids, sizes, *(c.to_pylist() for c in masks.columns), strict=True):
             shape = [size["height"], size["width"]]
-            yield id, {"size": shape, "counts": amodal}, {"size": shape, "counts": visible}
+            if amodal is not None:  # else malformed
+                yield id, {"size": shape, "counts": amodal}, {"size": shape, "counts": visible}
+
+    def category_of(self, index: int) -> str | None:
+        """From the index: no image is read."""
+        name: str | None = self._index["category"][int(self._rows[index])].as_py()
+        return name
 
     def renamed(self, name: str) -> str:
         """What another release of the photos calls the file that an annotation calls `name`; ids are not changed."""

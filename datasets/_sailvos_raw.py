@@ -12,20 +12,17 @@ reads some scenes, so that a large set is shared out to processes that need no m
 import logging
 import os
 import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from amodal_bench import rle, streams
+from amodal_bench import streams
 from amodal_bench.cache import contents, manifest_digest
 from amodal_bench.errors import BadRecord
 from amodal_bench.file_kind import not_there, unlike
@@ -34,12 +31,12 @@ from amodal_bench.paths import id_part, is_hidden, shown
 from amodal_bench.types import Mask
 
 from ._records import Record, to_index
+from ._scenes import mask_text, scenes_index
 
 log = logging.getLogger(__name__)
 
 OBJECT = re.compile(r"(?P<id>\d+)_(?P<name>.+)")
 MESH = "_mesh"  # ends the name of folders that SAIL-VOS 3D adds
-_SHARE = 2_000  # masks that are worth a process
 Ids = NDArray[np.integer[Any]]
 
 
@@ -65,37 +62,7 @@ def digest(scenes: Sequence[Path], cache: Path) -> str:
 def raw_index(scenes: Sequence[Path]) -> pa.Table:
     """The table of `INDEX` for some scenes, on all cores where they are large: every mask is decoded once."""
     sizes = {scene: sum(1 for folder in _objects(scene) for _ in os.scandir(folder)) for scene in scenes}
-    total = sum(sizes.values())
-    log.info("%d masks of %d scenes are decoded, once", total, len(scenes))
-    parts = min(os.cpu_count() or 1, total // _SHARE, len(scenes))
-    if parts < 2:
-        return _index(scenes)
-    with tempfile.TemporaryDirectory() as folder:
-        outs = [Path(folder) / f"{k}.parquet" for k in range(parts)]
-        shares = _shared_out(sizes, parts)
-        command = [sys.executable, "-P", "-m", __name__]
-        processes = [
-            subprocess.Popen([*command, str(out), *map(str, share)]) for out, share in zip(outs, shares, strict=True)
-        ]
-        codes = [process.wait() for process in processes]
-        if any(codes):
-            return _index(scenes)
-        table = pa.concat_tables([pq.read_table(out) for out in outs])
-    # Scenes come back in the order of the shares; a stable sort by scene restores that of the folder.
-    rank = {id_part(scene.name): k for k, scene in enumerate(scenes)}
-    order = np.argsort([rank[name.rpartition(":")[0]] for name in table["image"].to_pylist()], kind="stable")
-    return table.take(order)
-
-
-def _shared_out(sizes: dict[Path, int], parts: int) -> list[list[Path]]:
-    """Scenes in lists of about equal numbers of masks: each, the largest first, to the list with the fewest."""
-    shares: list[list[Path]] = [[] for _ in range(parts)]
-    loads = [0] * parts
-    for scene in sorted(sizes, key=lambda scene: (-sizes[scene], scene)):
-        least = loads.index(min(loads))
-        shares[least].append(scene)
-        loads[least] += sizes[scene]
-    return shares
+    return scenes_index(sizes, __name__, [], _index)
 
 
 def _index(scenes: Sequence[Path]) -> pa.Table:
@@ -153,8 +120,8 @@ def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
         log.warning("left out: %s", error)
         dropped = "malformed mask"
     else:
-        amodal = _text(whole)
-        visible = None if np.array_equal(whole, part) else _text(part)
+        amodal = mask_text(whole)
+        visible = None if np.array_equal(whole, part) else mask_text(part)
         dropped = "amodal mask is empty" if not whole.any() else "visible mask is empty" if not part.any() else None
     return Record(
         image=f"{place}:{path.stem}",
@@ -180,11 +147,6 @@ def _masks(path: Path, seen: Ids | BadRecord, number: int) -> tuple[Mask, Mask]:
             f"{seen.shape[1]} x {seen.shape[0]} (width x height): they must be equal"
         )
     return whole, seen == number
-
-
-def _text(mask: Mask) -> bytes:
-    code = rle.encode(mask)
-    return msgspec.json.encode({"size": code["size"], "counts": code["counts"].decode()})
 
 
 def main(out: str, *scenes: str) -> None:

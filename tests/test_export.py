@@ -59,7 +59,7 @@ def test_a_format_is_named_after_the_dataset_that_reads_it() -> None:
 
 def test_an_unknown_format_is_answered_with_a_suggestion() -> None:
     with pytest.raises(
-        UnknownName, match=r"unknown format 'kins2020'\. Did you mean 'kins-2020'\? Known: bsds_a, coco_a"
+        UnknownName, match=r"unknown format 'kins2020'\. Did you mean 'kins-2020'\? Known: bop, bsds_a, coco_a"
     ):
         find_format("kins2020", REGISTRY)
 

@@ -35,7 +35,7 @@ def test_an_unknown_protocol_says_what_there_is() -> None:
 def test_all_of_the_design_are_there() -> None:
     assert set(protocols()) == {
         "instance-mean/1", "pooled/1", "conddiff/1", "sdamodal/1",
-        "c2f/1", "c2f-post/1", "deocclusion/1", "tuning-free/1",
+        "c2f/1", "c2f-post/1", "deocclusion/1", "tuning-free/1", "end-to-end/1",
     }  # fmt: skip
 
 

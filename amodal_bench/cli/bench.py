@@ -22,7 +22,7 @@ from amodal_bench.presets import embedded_methods, parse_changes
 from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.store import open_folder
 from amodal_bench.summary import summarise
-from amodal_bench.visible_source import TRUTH
+from amodal_bench.visible_source import TRUTH, absolute
 
 console = make_console()
 
@@ -66,7 +66,7 @@ def bench(
         "split": split,
         "params": params,
         "options": dataset_options,
-        "visible": o.absolute_visible(visible),
+        "visible": absolute(visible),
         "plugins": tuple(path.absolute() for path in o.none_if_empty(plugin)),
         "results": results_folder(results),
         "device": device, "batch_size": batch_size, "workers": workers, "limit": limit, "max_errors": max_errors,

@@ -7,7 +7,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from amodal_bench.errors import Refused
-from amodal_bench.visible_source import visible_file
 
 T = TypeVar("T")
 
@@ -59,12 +58,6 @@ def absolute(path: Path | None) -> Path | None:
 def absolute_all(**paths: Path | None) -> dict[str, Path | None]:
     """`absolute` of each."""
     return {name: absolute(path) for name, path in paths.items()}
-
-
-def absolute_visible(text: str) -> str:
-    """`--visible` with an absolute file; raises `Refused` for another form or a missing file."""
-    path = visible_file(text)
-    return text if path is None else f"predicted:{path.absolute()}"
 
 
 def none_if_empty(items: Iterable[T] | None) -> tuple[T, ...]:

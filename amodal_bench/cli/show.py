@@ -47,6 +47,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
         *(f"{metric} ↑" for metric in (*METRICS, *subsets)),
         "n",
         "n_occluded",
+        *(["n_unmatched"] if any(summary.n_unmatched for summary in block) else []),
         "n_error",
         "s/instance",
     ):
@@ -61,6 +62,7 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
             *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),
+            *([str(summary.n_unmatched)] if any(s.n_unmatched for s in block) else []),
             plain((str(summary.n_error), "red" if summary.n_error else "")),
             "-" if math.isnan(summary.seconds) else f"{summary.seconds:.2g}",
         )
@@ -122,7 +124,7 @@ def _notes(console: PlainConsole, block: Sequence[Summary]) -> None:
         style="dim",
     )
     if any(summary.partial for summary in block):
-        shares = ", ".join(f"{s.name} {s.n + s.n_error} of {s.planned}" for s in block if s.partial)
+        shares = ", ".join(f"{s.name} {s.finished + s.n_error} of {s.planned}" for s in block if s.partial)
         console.print(
             f"partial: a hash-ordered subset of the split ({shares}); not a result, not ranked",
             style="yellow",
@@ -132,6 +134,10 @@ def _notes(console: PlainConsole, block: Sequence[Summary]) -> None:
             "instances with errors are left out and the run is not ranked; the same command tries again",
             style="red",
         )
+    if any(summary.n_unmatched for summary in block):
+        scored = block[0].protocol.unmatched == "zero"
+        rule = "score 0" if scored else "are left out (--protocol end-to-end scores them 0)"
+        console.print(f"n_unmatched instances were given no visible mask; by this protocol they {rule}", style="yellow")
     tiny = max(summary.tiny for summary in block)
     if tiny >= 0.01:
         console.print(

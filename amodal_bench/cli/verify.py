@@ -15,6 +15,7 @@ from amodal_bench.store import RunFolder, find_runs, open_folder
 from amodal_bench.verification.check import verify as verify_run
 from amodal_bench.verification.means import Means
 from amodal_bench.verification.result import Outcome, Verification
+from amodal_bench.visible_source import absolute
 
 console = make_console()
 
@@ -45,7 +46,7 @@ def verify(
     means = Means(
         quick=quick,
         plugins=tuple(path.absolute() for path in o.none_if_empty(plugin)),
-        visible=o.absolute_visible(visible) if visible else None,
+        visible=absolute(visible) if visible else None,
         workers=workers,
         **o.absolute_all(data_root=data_root, root=root, image_root=image_root, weights=weights, checkpoint=checkpoint),
     )

@@ -114,6 +114,7 @@ def test_squares_keep_their_order(format: str, tmp_path: Path) -> None:
 
 
 IDS = {  # of the scenes 000000/0 and 000001/0
+    "bop": ["000000:000000/0", "000001:000000/0"],
     "bsds_a": ["0/0.1", "1/0.1"],
     "coco_a": ["0/0.1", "1/0.1"],
     "cocoa_cls": ["0/1", "1/2"],

@@ -17,10 +17,10 @@ import amodal_bench as ab
 from amodal_bench import rle
 from amodal_bench.errors import Refused
 from amodal_bench.lock import FolderLock
-from amodal_bench.merging import file_sha256
 from amodal_bench.protocol import find_protocol
 from amodal_bench.registry import Registry
 from amodal_bench.rows import write_table
+from amodal_bench.sources import file_sha256
 from amodal_bench.store import RunFolder
 from amodal_bench.summary import summarise
 from amodal_bench.verification.dataset import check_weights
