@@ -1,6 +1,5 @@
 """A file of visible masks from elsewhere: COCO results as JSON, or a Parquet table."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from amodal_bench.errors import Refused
+from amodal_bench.json_files import identity, read_json, words
 
 NEEDED = ("image_id", "segmentation")
 
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     image: str
     annotation: str | None
     mask: Any
-    category: Any
+    category: str | None
     score: float
 
 
@@ -29,10 +29,7 @@ def read_entries(path: Path) -> list[Entry]:
 
 
 def _json(path: Path) -> Iterator[Entry]:
-    try:
-        entries = json.loads(path.read_text())
-    except ValueError as error:
-        raise Refused(f"{path}: not valid JSON, perhaps cut off ({error})") from None
+    entries = read_json(path, Any)
     if not isinstance(entries, list):
         raise Refused(f"{path}: must hold a list of masks, holds {type(entries).__name__}")
     for place, entry in enumerate(entries):
@@ -58,6 +55,18 @@ def _entry(path: Path, place: int, row: Mapping[str, Any], mask: Any) -> Entry:
     scene, annotation, score = row.get("scene_id"), row.get("ann_id"), row.get("score", 1.0)
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise Refused(f"{path}: entry {place}: score must be a number, got {score!r}")
-    image = str(row["image_id"]) if scene is None else f"{scene}:{row['image_id']}"
+    try:
+        image = identity(row["image_id"]) if scene is None else f"{identity(scene)}:{identity(row['image_id'])}"
+        annotation = None if annotation is None else identity(annotation)
+    except ValueError as error:
+        raise Refused(f"{path}: entry {place}: image_id and ann_id must be numbers or words ({error})") from None
+    return Entry(image, annotation, mask, _category(row), float(score))
+
+
+def _category(row: Mapping[str, Any]) -> str | None:
+    """A name, or a number in the one spelling of ids."""
     category = row.get("category", row.get("category_id"))
-    return Entry(image, None if annotation is None else str(annotation), mask, category, float(score))
+    try:
+        return identity(category)
+    except ValueError:
+        return words(category)
