@@ -12,7 +12,7 @@ from amodal_bench.errors import DatasetNotReady
 from amodal_bench.plugin import DatasetCard, Fault
 from amodal_bench.types import parse_id
 
-from ._bop import GT, INFO, VISIBLE, WHOLE, Info, bop_index, bop_records, find_scenes, read_info
+from ._bop import GT, INFO, NOT_ASKED, VISIBLE, WHOLE, Info, bop_index, bop_records, find_scenes, read_info
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing, some
 from ._records import Record
@@ -143,7 +143,7 @@ test_targets_bop19.json                    for --set dataset.targets=bop19
 
     def faults(self) -> Iterator[Fault]:
         """Also masks whose area is not the one that scene_gt_info.json states, by more than 1 %."""
-        yield from super().faults()
+        yield from (fault for fault in super().faults() if fault.kind != NOT_ASKED)
         counts = self._counts()
         areas = {"px_count_all": self.column("amodal_area"), "px_count_visib": self.column("visible_area")}
         for place, (info, size) in counts.items():
