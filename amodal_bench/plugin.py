@@ -200,7 +200,7 @@ class Dataset(ABC, Generic[O]):
         """The category of the instance `ids()[index]`."""
         return self[index].query.category
 
-    def categories(self) -> Mapping[int, str]:
+    def categories(self) -> Mapping[str, str]:
         """The names of the categories by the numbers that results for this dataset use; empty where it has none."""
         return {}
 

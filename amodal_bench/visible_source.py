@@ -114,7 +114,7 @@ def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -
 
 def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -> AnyDataset:
     iou, class_aware = source.options.iou, source.options.class_aware
-    names = {str(number): name for number, name in dataset.categories().items()}
+    names = dataset.categories() if class_aware else {}
     truths = list(_truths(dataset, class_aware))
     detections = [
         Detection(place, entry.image, names.get(entry.category or "", entry.category), entry.score, entry.mask)

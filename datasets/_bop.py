@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
@@ -27,10 +28,9 @@ from amodal_bench.images import read_mask
 from amodal_bench.json_files import read_json
 from amodal_bench.types import Mask
 
-from ._records import Record, to_index
-from ._scenes import mask_text, scenes_index
-
-log = logging.getLogger(__name__)
+from ._codes import mask_text
+from ._records import MALFORMED, Record, to_index
+from ._scenes import scenes_index
 
 GT, INFO, WHOLE, VISIBLE = "scene_gt.json", "scene_gt_info.json", "mask", "mask_visib"
 PHOTOS = ("rgb", "gray")
@@ -153,18 +153,16 @@ def _most_visible(poses: Sequence[Pose], infos: Sequence[Info] | None, wanted: M
 def _record(
     scene: Path, photos: Mapping[int, str], image: int, place: int, pose: Pose, info: Info | None, dropped: str | None
 ) -> Record:
-    amodal, visible = b"[]", None
+    amodal, visible, detail = b"", None, None
     height, width = 1, 1
     if dropped is None:
         try:
             whole, seen = _masks(scene, f"{image:06d}_{place:06d}.png")
         except BadRecord as error:
-            log.warning("left out: %s", error)
-            dropped = "malformed mask"
+            dropped, detail = MALFORMED, str(error)
         else:
             height, width = whole.shape
             amodal, visible = mask_text(whole), mask_text(seen)
-            dropped = "amodal mask is empty" if not whole.any() else "visible mask is empty" if not seen.any() else None
     return Record(
         image=f"{scene.name}:{image:06d}",
         annotation=str(place),
@@ -177,13 +175,16 @@ def _record(
         category=str(pose.obj_id),
         declared_rate=info.hidden_rate(height, width) if info else None,
         dropped=dropped,
+        detail=detail,
     )
 
 
 def _sized(records: Sequence[Record]) -> Iterator[Record]:
-    """The records of an image; those whose masks were not read take its size from the others."""
+    """The records of an image; those whose masks were not read have empty ones of the others' size."""
     size = next(((r.height, r.width) for r in records if r.visible is not None), (1, 1))
-    return (replace(r, height=size[0], width=size[1]) if r.visible is None else r for r in records)
+    nothing = mask_text(np.zeros(size, dtype=np.bool_))
+    for r in records:
+        yield replace(r, height=size[0], width=size[1], amodal=nothing) if r.visible is None else r
 
 
 def _masks(scene: Path, name: str) -> tuple[Mask, Mask]:

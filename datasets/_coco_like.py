@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from msgspec import Raw, Struct
 
-from amodal_bench.json_files import OtherFormat, decode, number, read_text, words
+from amodal_bench.json_files import OtherFormat, decode, number, read_json, read_text, words
 from amodal_bench.plugin import DatasetCard, Location
 
 from ._entries import NO_SIZE, Id, ImageEntry, Images, image_size, images_by_id, spelled
@@ -182,6 +182,18 @@ def record_of(path: Path, file: CocoFile[A], annotation: A, masks: Masks) -> Rec
         declared_rate=annotation.rate,
         dropped=masks.dropped,
     )
+
+
+class _CategoriesOnly(Struct):
+    categories: list[Category] = []
+
+
+def categories_of(files: Sequence[Path]) -> dict[str, str]:
+    """Names of the categories by their numbers, of the first JSON file among some; empty where there is none."""
+    path = next((file for file in files if file.suffix in (".json", ".gz")), None)
+    entries = read_json(path, _CategoriesOnly).categories if path else []
+    names = {spelled(entry.id): words(entry.name) for entry in entries}
+    return {number: name for number, name in names.items() if name}
 
 
 def find_file(root: Path, folders: Sequence[str], *names: str) -> Path | None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
 import numpy as np
 import PIL.Image
 from msgspec import Struct, field
@@ -194,8 +193,3 @@ def _pasted(shape: Shape, height: int, width: int, where: str) -> Mask:
     part = part[y - top : y - top + max(height - y, 0), x - left : x - left + max(width - x, 0)]
     whole[y : y + part.shape[0], x : x + part.shape[1]] = part
     return whole
-
-
-def code_text(code: rle.Code) -> bytes:
-    """A code as a `Record` holds it."""
-    return msgspec.json.encode({"size": code["size"], "counts": code["counts"].decode()})

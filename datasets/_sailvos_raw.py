@@ -30,8 +30,9 @@ from amodal_bench.images import check_size, read_mask
 from amodal_bench.paths import id_part, is_hidden, shown
 from amodal_bench.types import Mask
 
+from ._codes import mask_text
 from ._records import Record, to_index
-from ._scenes import mask_text, scenes_index
+from ._scenes import scenes_index
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from amodal_bench import rle
 from amodal_bench.paths import id_part
-from amodal_bench.types import Mask
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +62,3 @@ def shared_out(sizes: Mapping[Path, int], parts: int) -> list[list[Path]]:
         shares[least].append(scene)
         loads[least] += sizes[scene]
     return shares
-
-
-def mask_text(mask: Mask) -> bytes:
-    """A mask (H, W) as a `Record` holds it."""
-    code = rle.encode(mask)
-    return msgspec.json.encode({"size": code["size"], "counts": code["counts"].decode()})

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from amodal_bench.cache import contents, file_digest, manifest_digest
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.paths import shown
 from amodal_bench.plugin import DatasetCard, Fault
 from amodal_bench.types import parse_id
 
@@ -172,4 +173,4 @@ def _names(scene: Path) -> Iterator[str]:
     """The files of a scene that make its instances."""
     yield from (name for name in (GT, INFO) if (scene / name).is_file())
     for kind in (WHOLE, VISIBLE):
-        yield from (f"{kind}/{path.name}" for path in sorted((scene / kind).iterdir()) if path.suffix == ".png")
+        yield from (f"{kind}/{path.name}" for path in shown(scene / kind) if path.suffix == ".png")

@@ -1,6 +1,6 @@
 """COCOA-cls: amodal objects of COCO 2014 photos with COCO's classes, one annotation an object."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +8,16 @@ from amodal_bench.errors import Refused
 from amodal_bench.plugin import DatasetCard
 
 from ._c2f import Annotations, Source
-from ._coco_like import CocoFile, Masks, VisibleAnnotation, check_images, coco_records, find_file, read_coco
+from ._coco_like import (
+    CocoFile,
+    Masks,
+    VisibleAnnotation,
+    categories_of,
+    check_images,
+    coco_records,
+    find_file,
+    read_coco,
+)
 from ._coco_photos import name_of_2017, photo_folders
 from ._indexed import Indexed, InstanceOptions
 from ._location import missing
@@ -95,6 +104,10 @@ val2014/COCO_val2014_%012d.jpg       (and train2014, test2014; also in images/; 
     def variant(self) -> str:
         """Whether predicted masks are given."""
         return "-predicted" if self.options.visible == "predicted" else ""
+
+    def categories(self) -> Mapping[str, str]:
+        """As the JSON file numbers them."""
+        return categories_of(self._files)
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All objects of the file or list."""

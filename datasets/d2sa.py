@@ -1,7 +1,7 @@
 """D2SA: amodal masks of groceries on a turntable (MVTec D2S amodal)."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from amodal_bench.framing import Facts, fits
@@ -12,6 +12,7 @@ from ._coco_like import (
     Masks,
     VisibleAnnotation,
     annotations_by_image,
+    categories_of,
     check_images,
     coco_records,
     find_file,
@@ -82,6 +83,10 @@ d2s_amodal_images_v1/images/*.jpg                          (or images/; elsewher
         base = self.location.images or self.location.root
         folders = [base / "d2s_amodal_images_v1" / "images", base / "images"]
         return [*folders, base] if self.location.images else folders
+
+    def categories(self) -> Mapping[str, str]:
+        """As the JSON file numbers them."""
+        return categories_of(self._files)
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All annotations."""

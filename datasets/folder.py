@@ -1,16 +1,13 @@
-"""Your own data: one image, one visible and one amodal mask an object, in three folders with equal names.
+"""Your own data as image files: the image, and for every object what is seen of it and the whole of it.
 
-    ROOT/image/NAME.png     (or .jpg, .tif, .webp, ...)
-    ROOT/visible/NAME.png   what is seen of the object: two values, of which 0 is outside
-    ROOT/amodal/NAME.png    the whole object: likewise
-
-Several splits go into ROOT/train, ROOT/val and ROOT/test, each with the three folders. Several objects in one
-image: one NAME an object, with the image copied or linked under each (`ln -s street.jpg image/street-2.jpg`).
+docs/datasets.md tells how the files are named.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +15,15 @@ import pyarrow as pa
 from amodal_bench.cache import contents, manifest_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import SUFFIXES, image_size, read_image, read_mask
-from amodal_bench.paths import id_part, shown
+from amodal_bench.paths import id_part
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
+from ._id_map import read_id_map
 from ._index import cached, unchanged
 from ._location import missing, some
+from ._pairing import Names, paired
+from ._walk import files_below
 
 log = logging.getLogger(__name__)
 
@@ -32,31 +32,76 @@ CARD = DatasetCard(
     licence="your own",
     get="put it there yourself: for every object one image and two masks of the same name and size",
     tree="""
-[<split>/]image/NAME.png     (.jpg, .jpeg, .bmp, .gif, .tif, .webp, .ppm)
+[<split>/]image/NAME.png     (.jpg, .jpeg, .bmp, .gif, .tif, .webp, .ppm; or images/; sub-folders too)
 [<split>/]visible/NAME.png   what is seen: two values, of which 0 is outside
 [<split>/]amodal/NAME.png    the whole object: likewise
+or, of several objects:      visible/NAME_1.png and amodal/NAME_1.png, NAME_2.png, ...
 """,
     splits={"train": {}, "val": {}, "test": {}},
     default_split="test",
 )
+IMAGE_FOLDERS = ("image", "images")
 SCHEMA = pa.schema(
     [
-        pa.field("name", pa.string(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("annotation", pa.string(), nullable=False),
         pa.field("visible", pa.int64()),  # areas in pixels; null: not readable, or of another size than its image
         pa.field("amodal", pa.int64()),
         pa.field("outside", pa.int64()),  # visible pixels outside the amodal mask
     ],
-    metadata={"revision": "1"},
+    metadata={"revision": "2"},
 )
-Files = dict[str, Path]  # by name without suffix, as it stands in ids
+Files = dict[str, Path]  # by name below the folder, without suffix
 
 
-class Folder(Dataset[Settings]):
-    """Ids are `folder/SPLIT/NAME/0`. The first time, every mask is decoded once to find the empty ones."""
+class FolderOptions(Settings):
+    """`id_maps`: a mask holds the numbers of all objects of its image, 0 is nobody's, and each becomes an instance."""
+
+    id_maps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a mask stands: a file of its own, or one value of an id map."""
+
+    path: Path
+    number: int | None = None
+
+    def read(self) -> Mask:
+        """The mask; raises `BadRecord`."""
+        if self.number is None:
+            return read_mask(self.path)
+        mask: Mask = read_id_map(self.path) == self.number
+        return mask
+
+
+class Object(NamedTuple):
+    """The files of one object."""
+
+    image: Path
+    visible: Source
+    amodal: Source
+
+    def masks(self) -> tuple[Mask, Mask]:
+        """Both masks; raises `BadRecord` where one cannot be read or is not of the image's size."""
+        size = image_size(self.image)
+        masks = self.visible.read(), self.amodal.read()
+        for source, mask in zip((self.visible, self.amodal), masks, strict=True):
+            if mask.shape != size:
+                raise BadRecord(
+                    f"{source.path} is {mask.shape[1]} x {mask.shape[0]}, its image {self.image} is "
+                    f"{size[1]} x {size[0]} (width x height): they must be equal"
+                )
+        return masks
+
+
+class Folder(Dataset[FolderOptions]):
+    """Ids are `folder/SPLIT/NAME/NUMBER`. The first time, every mask is decoded once to find the empty ones."""
 
     card = CARD
+    Options = FolderOptions
 
-    def __init__(self, location: Location, split: str, options: Settings) -> None:
+    def __init__(self, location: Location, split: str, options: FolderOptions) -> None:
         super().__init__(location, split, options)
         root = location.root
         base = root / split
@@ -64,17 +109,20 @@ class Folder(Dataset[Settings]):
             base = root
             if split != CARD.default_split:
                 log.warning("%s has no folder %s: all of it is read as that split", root, split)
-        self._images = _list(location.images or base / "image", SUFFIXES, root)
-        self._visible = _list(base / "visible", SUFFIXES, root)
-        self._amodal = _list(base / "amodal", SUFFIXES, root)
-        _check_names({"image": self._images, "visible": self._visible, "amodal": self._amodal}, base)
+        self._files = {
+            "image": _list(location.images or _first_of(base, IMAGE_FOLDERS), SUFFIXES, root),
+            "visible": _list(base / "visible", SUFFIXES, root),
+            "amodal": _list(base / "amodal", SUFFIXES, root),
+        }
+        self._names = _pairs(self._files, base)
         self._fingerprint = self._digest()
         measure = unchanged(self._measure, self._digest, self._fingerprint)
-        table = cached(location.cache / "index" / f"folder-{self._fingerprint}.arrow", SCHEMA, measure)
-        self._ids = self._choose(table)
+        maps = "-maps" if options.id_maps else ""
+        self._table = cached(location.cache / "index" / f"folder-{self._fingerprint}{maps}.arrow", SCHEMA, measure)
+        self._ids = self._choose(self._table)
 
     def ids(self) -> Sequence[str]:
-        """By name."""
+        """By image and number."""
         return self._ids
 
     def fingerprint(self) -> str:
@@ -83,38 +131,51 @@ class Folder(Dataset[Settings]):
 
     def __getitem__(self, index: int) -> AmodalSample:
         id = self._ids[index]
-        name = parse_id(id).image
-        visible, amodal = self._masks(name)
-        query = AmodalQuery(id, name, read_image(self._images[name]), visible)
+        image, annotation = parse_id(id)[2:]
+        found = self._object(image, annotation)
+        visible, amodal = found.masks()
+        query = AmodalQuery(id, image, read_image(found.image), visible)
         return AmodalSample(query, amodal)
 
-    def _masks(self, name: str) -> tuple[Mask, Mask]:
-        """Both masks; raises `BadRecord` where one cannot be read or is not of the image's size."""
-        size = image_size(self._images[name])
-        masks = read_mask(self._visible[name]), read_mask(self._amodal[name])
-        for file, mask in zip((self._visible[name], self._amodal[name]), masks, strict=True):
-            if mask.shape != size:
-                raise BadRecord(
-                    f"{file} is {mask.shape[1]} x {mask.shape[0]}, its image {self._images[name]} is "
-                    f"{size[1]} x {size[0]} (width x height): they must be equal"
-                )
-        return masks
+    def _object(self, image: str, annotation: str) -> Object:
+        names = self._names[image, "0" if self.options.id_maps else annotation]
+        number = int(annotation) if self.options.id_maps else None
+        return Object(
+            self._files["image"][image],
+            Source(self._files["visible"][names.visible], names.number if number is None else number),
+            Source(self._files["amodal"][names.amodal], number),
+        )
 
     def _digest(self) -> str:
-        kinds = {"image": self._images, "visible": self._visible, "amodal": self._amodal}
         entries: list[tuple[str, str]] = []
-        for kind, files in kinds.items():
-            folder, names = next(iter(files.values())).parent, [file.name for file in files.values()]
+        for kind, files in self._files.items():
+            name, path = next(iter(files.items()))
+            folder = path.parents[name.count("/")]
+            names = [path.relative_to(folder).as_posix() for path in files.values()]
             entries += contents(folder, names, self.location.cache, f"{kind}/")
         return manifest_digest(entries)
 
     def _measure(self) -> pa.Table:
-        rows = [{"name": name, **self._areas(name)} for name in self._images]
+        rows = [
+            {"image": image, "annotation": number, **self._areas(image, number)}
+            for image, annotation in self._names
+            for number in (self._numbers(image, annotation) if self.options.id_maps else [annotation])
+        ]
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
-    def _areas(self, name: str) -> dict[str, int]:
+    def _numbers(self, image: str, annotation: str) -> Sequence[str]:
+        """The objects of an image's id maps; one that cannot be read is kept as object 0, which tells why."""
+        names = self._names[image, annotation]
+        files = self._files["visible"][names.visible], self._files["amodal"][names.amodal]
         try:
-            visible, amodal = self._masks(name)
+            values = set().union(*(np.unique(read_id_map(file)).tolist() for file in files))
+        except BadRecord:
+            return ["0"]
+        return [str(value) for value in sorted(values - {0})]
+
+    def _areas(self, image: str, annotation: str) -> dict[str, int]:
+        try:
+            visible, amodal = self._object(image, annotation).masks()
         except BadRecord:
             return {}  # kept, so that it shows as an error of this instance, with its message
         areas = {"visible": visible, "amodal": amodal, "outside": visible & ~amodal}
@@ -129,12 +190,17 @@ class Folder(Dataset[Settings]):
             elif row["visible"] == 0:
                 self.funnel.drop("visible mask is empty")
             else:
-                ids.append(f"folder/{self.split}/{row['name']}/0")
+                ids.append(f"folder/{self.split}/{row['image']}/{row['annotation']}")
                 if row["visible"] is None:
                     self.funnel.note("not readable, or sizes differ")
                 elif row["outside"]:
                     self.funnel.note("visible mask sticks out of the amodal mask")
         return ids
+
+
+def _first_of(base: Path, names: Sequence[str]) -> Path:
+    """The first of some folders that is there, else the first."""
+    return next((base / name for name in names if (base / name).is_dir()), base / names[0])
 
 
 def _list(folder: Path, suffixes: tuple[str, ...], root: Path) -> Files:
@@ -143,10 +209,10 @@ def _list(folder: Path, suffixes: tuple[str, ...], root: Path) -> Files:
     if not folder.is_dir():
         raise missing(CARD, root, f"the folder {folder.name}/ ({folder})")
     files: Files = {}
-    for path in shown(folder):
+    for path in files_below(folder):
         if path.suffix.lower() not in suffixes:
             continue
-        name = id_part(path.stem)
+        name = id_part(path.relative_to(folder).with_suffix("").as_posix())
         if name in files:
             raise DatasetNotReady(f"{folder} holds {name!r} twice: {files[name].name} and {path.name}")
         files[name] = path
@@ -155,12 +221,13 @@ def _list(folder: Path, suffixes: tuple[str, ...], root: Path) -> Files:
     return files
 
 
-def _check_names(kinds: dict[str, Files], base: Path) -> None:
-    names = sorted(set().union(*kinds.values()))
-    lacking = {name: [kind for kind, files in kinds.items() if name not in files] for name in names}
-    told = [f"{name} (not in {', '.join(kinds)})" for name, kinds in lacking.items() if kinds]
+def _pairs(files: Mapping[str, Files], base: Path) -> dict[tuple[str, str], Names]:
+    """The objects by image and number; raises `DatasetNotReady` with some of the names that lack a partner."""
+    objects, lacking = paired(*(list(files[kind]) for kind in ("image", "visible", "amodal")))
+    told = [f"{name} (not in {', '.join(kinds)})" for name, kinds in sorted(lacking.items())]
     if told:
         raise DatasetNotReady(
-            f"{base}: {len(told)} of {len(names)} names are not in all of image/, visible/ and amodal/: "
+            f"{base}: {len(told)} of {len(told) + len(objects)} names are not in all of image/, visible/ and amodal/: "
             f"{some(told)}. Each object needs one file in each of the three."
         )
+    return {(names.image, names.annotation): names for names in objects}

@@ -1,6 +1,6 @@
 """KINS: amodal masks of traffic participants in KITTI photos, in three releases."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import DatasetCard
 
-from ._coco_like import check_images, coco_records, find_file
+from ._coco_like import categories_of, check_images, coco_records, find_file
 from ._indexed import Indexed, InstanceOptions
 from ._kins import KinsAnnotation, c2f_records, read_kins
 from ._location import missing
@@ -116,6 +116,10 @@ training/image_2/%06d.png, testing/image_2/%06d.png        photos (elsewhere: --
         """The release that was asked for, so that its file is checked, and whether predicted masks are given."""
         asked = "" if self.options.release == "auto" else f"-{self.options.release}"
         return f"{asked}-predicted" if self.options.visible == "predicted" else asked
+
+    def categories(self) -> Mapping[str, str]:
+        """As the JSON file numbers them."""
+        return categories_of(self._files)
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All objects of the file or list."""

@@ -10,15 +10,18 @@ from pathlib import Path
 import msgspec
 from pydantic import Field
 
-from amodal_bench.cache import file_digest, manifest_digest, write_atomic
+from amodal_bench.cache import contents, manifest_digest, write_atomic
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.json_files import read_json
+from amodal_bench.paths import id_part
 from amodal_bench.plugin import DatasetCard, Location
 
+from ._codes import code_text
 from ._indexed import Indexed, InstanceOptions
-from ._labelme import LabelmeFile, Part, Words, code_text, masks_of, objects_of, part_of
+from ._labelme import LabelmeFile, Part, Words, masks_of, objects_of, part_of
 from ._location import missing
 from ._records import Record
+from ._walk import files_below
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +80,8 @@ class Labelme(Indexed[LabelmeOptions]):
         if self._base == self.location.root and self.split != self.card.default_split:
             log.warning("%s has no folder %s: all of it is read as that split", self._base, self.split)
         files = []
-        for path in sorted(self._base.rglob("*.json")):
-            if any(part.startswith(".") for part in path.relative_to(self._base).parts):
+        for path in files_below(self._base):
+            if path.suffix.lower() != ".json":
                 continue
             if bytes(read_json(path, _Probe).shapes):
                 files.append(path)
@@ -90,8 +93,8 @@ class Labelme(Indexed[LabelmeOptions]):
 
     def digest(self) -> str:
         """Of the names and bytes of all JSON files."""
-        cache = self.location.cache
-        return manifest_digest((self._name(path), file_digest(path, cache)) for path in self._files)
+        names = [path.relative_to(self._base).as_posix() for path in self._files]
+        return manifest_digest(contents(self._base, names, self.location.cache))
 
     def variant(self) -> str:
         """The words, where they are not the usual ones."""
@@ -119,7 +122,8 @@ class Labelme(Indexed[LabelmeOptions]):
                 told |= record.visible is not None
                 yield record
             for part in unknown:
-                yield self._dropped(path, file, photo, part, UNKNOWN)
+                detail = f"{self._name(path)}, shape {part.place}: {part.shape.label}"
+                yield self._dropped(path, file, photo, part, UNKNOWN, detail)
         if not told:
             raise DatasetNotReady(
                 f"{self._base}: no shape says what is seen or hidden of its object, so that all would count as in full "
@@ -131,10 +135,9 @@ class Labelme(Indexed[LabelmeOptions]):
         try:
             drawn = masks_of(parts, file.height, file.width, where)
         except BadRecord as error:
-            log.warning("left out: %s", error)
-            return self._dropped(path, file, photo, parts[0], "malformed shape")
+            return self._dropped(path, file, photo, parts[0], "malformed shape", str(error))
         return Record(
-            image=where.removesuffix(".json"),
+            image=_bare(where),
             annotation=str(parts[0].place),
             file=photo,
             where=f"{where}, shape {parts[0].place}",
@@ -145,10 +148,10 @@ class Labelme(Indexed[LabelmeOptions]):
             category=next((part.label for part in parts if part.label), None),
         )
 
-    def _dropped(self, path: Path, file: LabelmeFile, photo: str, part: Part, reason: str) -> Record:
+    def _dropped(self, path: Path, file: LabelmeFile, photo: str, part: Part, reason: str, detail: str) -> Record:
         where = self._name(path)
         return Record(
-            image=where.removesuffix(".json"),
+            image=_bare(where),
             annotation=str(part.place),
             file=photo,
             where=f"{where}, shape {part.place}",
@@ -158,6 +161,7 @@ class Labelme(Indexed[LabelmeOptions]):
             visible=None,
             category=part.label or None,
             dropped=reason,
+            detail=detail,
         )
 
     def _photo(self, path: Path, file: LabelmeFile) -> str:
@@ -168,7 +172,7 @@ class Labelme(Indexed[LabelmeOptions]):
         folder = self.image_folders()[0]
         here = any((folder / spelled).is_file() for spelled in (name, Path(name).name))
         if not here and file.data:
-            name = f"{self._name(path).removesuffix('.json')}.image"
+            name = f"{_bare(self._name(path))}.image"
             self._unpack(path, name, file.data)
         return name
 
@@ -181,4 +185,9 @@ class Labelme(Indexed[LabelmeOptions]):
             log.warning("%s: imageData is not base64 (%s)", path, error)
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._base).as_posix()
+        return id_part(path.relative_to(self._base).as_posix())
+
+
+def _bare(name: str) -> str:
+    """A file's name without `.json`, in capitals or not."""
+    return name[: -len(".json")]

@@ -59,7 +59,7 @@ def test_a_format_is_named_after_the_dataset_that_reads_it() -> None:
 
 def test_an_unknown_format_is_answered_with_a_suggestion() -> None:
     with pytest.raises(
-        UnknownName, match=r"unknown format 'kins2020'\. Did you mean 'kins-2020'\? Known: bop, bsds_a, coco_a"
+        UnknownName, match=r"unknown format 'kins2020'\. Did you mean 'kins-2020'\? Known: bop, bsds_a, coco, coco_a"
     ):
         find_format("kins2020", REGISTRY)
 
@@ -178,7 +178,7 @@ def test_the_command_says_what_was_written_and_how_to_check_it(cli: Cli, plugins
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--format", "coco"], "unknown format 'coco'. Did you mean 'coco_a'?"),
+        (["--format", "cocoa"], "unknown format 'cocoa'. Did you mean 'coco_a'?"),
         (["--format", "kins-v1", "--target-split", "val"], "unknown split of KINS"),
         (
             ["--format", "folder", "--set", "count=6"],

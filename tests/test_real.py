@@ -12,6 +12,7 @@ ANSWERS = {
     "cocoa_val3": (23, 10, 0.129242, 0.870758, 0.702743, 0.821157, 0.675618, [13, 4, 4, 1, 1]),
     "photo_composites": (196, 98, 0.205130, 0.794870, 0.589740, 0.763389, 0.607487, [98, 21, 30, 36, 11]),
     "photo_composites, order 2": (98, 98, 0.410260, 0.589740, 0.589740, 0.607487, 0.607487, [0, 21, 30, 36, 11]),
+    "lmo_amodal": (831, 277, None, 0.938105, None, 0.948088, None, [554, 188, 55, 21, 13]),
     "fishbowl_mini": (267, 56, 0.043465, 0.956535, 0.792763, 0.928599, 0.745753, [211, 37, 5, 13, 1]),
 }
 
@@ -23,8 +24,11 @@ def value(frame: pd.DataFrame, protocol: str) -> float:
 @pytest.mark.parametrize("name", ANSWERS)
 def test_the_visible_mask_scores_what_is_known(real_data: Path, tmp_path: Path, name: str) -> None:
     folder = name.split(",")[0]
+    root = real_data / folder
     dataset = "fishbowl" if "fishbowl" in name else "coco_a"
-    run = ab.bench("visible", dataset, root=real_data / folder, results=tmp_path)
+    if "lmo" in name:  # everybody's own JSON, with no option but the file
+        dataset, root = "coco", root / "annotations_ok.json"
+    run = ab.bench("visible", dataset, root=root, results=tmp_path)
     frame = run.frame("instance-mean/1")
     if "order 2" in name:
         frame = frame[frame["ann_id"] == "0.2"]
@@ -35,7 +39,8 @@ def test_the_visible_mask_scores_what_is_known(real_data: Path, tmp_path: Path, 
         value(frame, "pooled/1"), value(occluded, "pooled/1"), buckets,
     )  # fmt: skip
     for column, measured, known in zip(COLUMNS, found, ANSWERS[name], strict=True):
-        assert measured == pytest.approx(known, abs=5e-7), column
+        if known is not None:
+            assert measured == pytest.approx(known, abs=5e-7), column
     assert value(frame, "instance-mean/1") == pytest.approx(ANSWERS[name][3], abs=5e-7)
     assert run.record()["status"] == "complete"
     assert frame.loc[frame["occluded"], "iou_inv"].eq(0).all()

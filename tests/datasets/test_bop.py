@@ -90,7 +90,9 @@ def test_every_object_of_every_image_is_an_instance_or_counted(root: Path) -> No
     assert sample.query.image[0, 0].tolist() == [10, 10, 10]
     assert {dataset.group(id) for id in dataset.ids()} == {"000002", "000048"}
     assert dataset.funnel.as_dict() == {"read": 6, "kept": 5, "dropped": {"visible mask is empty": 1}, "noted": {}}
-    assert list(dataset.faults()) == []
+    assert [(fault.id, fault.kind) for fault in dataset.faults()] == [
+        ("bop/test/000002:000010/2", "visible mask is empty")
+    ]
 
 
 def test_a_silhouette_that_leaves_the_frame_has_no_declared_rate_and_is_told(root: Path) -> None:
@@ -162,7 +164,8 @@ def test_a_missing_or_unequal_mask_is_counted_and_the_image_keeps_its_size(root:
     save(root / "test" / "000002" / "mask" / "000010_000001.png", np.full((2, 3), 255, dtype=np.uint8))
     dataset = opened(root)
     assert dataset.funnel.dropped["malformed mask"] == 2
-    assert {fault.kind for fault in dataset.faults()} <= {"malformed mask"}  # none of a photo of another size
+    # None of a photo of another size.
+    assert {fault.kind for fault in dataset.faults()} == {"malformed mask", "visible mask is empty"}
 
 
 def test_lists_of_unequal_length_are_refused(root: Path) -> None:

@@ -1,14 +1,15 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench.datasets.folder import Folder
+from amodal_bench.datasets.folder import Folder, FolderOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
-from amodal_bench.plugin import Location, Settings
+from amodal_bench.plugin import Location
 
 Bytes = NDArray[np.uint8]
 
@@ -32,8 +33,9 @@ def write_object(root: Path, name: str, visible: Bytes, amodal: Bytes, suffix: s
     save(root / "amodal" / f"{name}.png", amodal)
 
 
-def opened(root: Path, split: str = "test", images: Path | None = None) -> Folder:
-    return Folder(Location(root=root, images=images, cache=root.parent / "cache"), split, Settings())
+def opened(root: Path, split: str = "test", images: Path | None = None, **options: bool) -> Folder:
+    cache = root.parent / "cache"
+    return Folder(Location(root=root, images=images, cache=cache), split, FolderOptions(**options))
 
 
 @pytest.fixture
@@ -173,3 +175,113 @@ def test_missing_folders_and_files_are_told_with_the_tree(root: Path, tmp_path: 
         opened(root)
     with pytest.raises(DatasetNotReady, match="Found: the folder does not exist"):
         opened(tmp_path / "none")
+
+
+# Several objects in an image, endings, sub-folders.
+
+
+def areas(dataset: Folder) -> dict[str, tuple[int, int]]:
+    """IMAGE/NUMBER -> columns of the amodal and of the visible mask."""
+    ids = (id.removeprefix("folder/test/") for id in dataset.ids())
+    return {id: (int(s.amodal[0].sum()), int(s.visible[0].sum())) for id, s in zip(ids, dataset, strict=True)}
+
+
+def photo(path: Path) -> None:
+    save(path, np.full((*SIZE, 3), 5, dtype=np.uint8))
+
+
+def test_numbered_masks_are_several_objects_of_one_image(root: Path) -> None:
+    for number in (1, 2, 10):
+        save(root / "visible" / f"a_{number}.png", bar(number % 8))
+        save(root / "amodal" / f"a_{number:03d}.png", bar(8))
+    for kind in ("visible", "amodal"):
+        (root / kind / "a.png").unlink()
+    dataset = opened(root)
+    assert areas(dataset) == {"a/1": (8, 1), "a/2": (8, 2), "a/10": (8, 2), "b cup/0": (6, 3)}
+    assert {sample.query.image_id for sample in dataset} == {"a", "b cup"}
+
+
+def test_a_name_that_is_an_images_own_is_never_taken_apart(root: Path) -> None:
+    write_object(root, "a_1", bar(2), bar(4))
+    write_object(root, "c_visible", bar(1), bar(4))
+    assert areas(opened(root)) == {"a/0": (5, 5), "a_1/0": (4, 2), "b cup/0": (6, 3), "c_visible/0": (4, 1)}
+
+
+@pytest.mark.parametrize(
+    ("image", "visible", "amodal", "id"),
+    [
+        ("o", "o_mask", "o", "o/0"),
+        ("o", "o_visible", "o_amodal", "o/0"),
+        ("o", "o-Modal", "o-FULL", "o/0"),
+        ("o", "o_visible_2", "o_2_amodal", "o/2"),
+        ("o_rgb", "o_visible", "o_amodal", "o_rgb/0"),
+        ("scene/o", "scene/o", "scene/o_mask", "scene/o/0"),
+        ("scene 1/cam/o", "scene 1/cam/o_3", "scene 1/cam/o_3", "scene 1/cam/o/3"),
+    ],
+)
+def test_endings_and_sub_folders(tmp_path: Path, image: str, visible: str, amodal: str, id: str) -> None:
+    root = tmp_path / "data"
+    photo(root / "images" / f"{image}.png")
+    save(root / "visible" / f"{visible}.png", bar(3))
+    save(root / "amodal" / f"{amodal}.png", bar(6))
+    dataset = opened(root)
+    assert areas(dataset) == {id: (6, 3)}
+    first = dataset.fingerprint()
+    save(root / "amodal" / f"{amodal}.png", bar(5))
+    assert opened(root).fingerprint() != first
+
+
+def test_two_masks_of_one_object_are_refused(root: Path) -> None:
+    save(root / "visible" / "a_mask.png", bar(1))
+    with pytest.raises(DatasetNotReady, match=r"visible/ holds two masks of a: a and a_mask"):
+        opened(root)
+    (root / "visible" / "a_mask.png").unlink()
+    for kind in ("visible", "amodal"):
+        save(root / kind / "a_0.png", bar(1))
+    with pytest.raises(DatasetNotReady, match=r"amodal/ holds a_0 and a: which is object 0 of it\?"):
+        opened(root)
+
+
+def test_an_object_without_a_partner_is_named(root: Path) -> None:
+    save(root / "amodal" / "a_2.png", bar(1))
+    save(root / "visible" / "b cup_7.png", bar(1))
+    with pytest.raises(DatasetNotReady, match=r"a_2 \(not in visible\), b cup_7 \(not in amodal\)\. Each object"):
+        opened(root)
+
+
+def test_numbered_amodal_masks_go_with_a_visible_id_map(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    photo(root / "image" / "street.png")
+    ids = np.zeros(SIZE, dtype=np.uint8)
+    ids[:, :3], ids[:, 3:5] = 1, 200
+    save(root / "visible" / "street.png", ids)
+    for number, columns in ((1, 4), (200, 6), (7, 2)):
+        mask = bar(columns)
+        save(root / "amodal" / f"street_{number}.png", mask)
+    dataset = opened(root)
+    assert areas(dataset) == {"street/1": (4, 3), "street/200": (6, 2)}
+    assert dataset.funnel.as_dict()["dropped"] == {"visible mask is empty": 1}  # 7 is not in the map
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_id_maps_hold_all_objects_of_an_image(tmp_path: Path, dtype: type) -> None:
+    root = tmp_path / "data"
+    photo(root / "image" / "street.png")
+    seen: NDArray[Any] = np.zeros(SIZE, dtype=dtype)
+    whole = seen.copy()
+    seen[:, :2], seen[:, 4:5] = 1, 200
+    whole[:, :4], whole[:, 4:8], whole[0, 3] = 1, 200, 9
+    save(root / "visible" / "street.png", seen)
+    save(root / "amodal" / "street.png", whole)
+    dataset = opened(root, id_maps=True)
+    assert [id.removeprefix("folder/test/") for id in dataset.ids()] == ["street/1", "street/200"]
+    assert [(int(s.amodal[1].sum()), int(s.visible[1].sum())) for s in dataset] == [(4, 2), (4, 1)]
+    assert dataset.funnel.as_dict()["dropped"] == {"visible mask is empty": 1}
+
+
+def test_an_id_map_in_colour_is_a_bad_record(root: Path) -> None:
+    photo(root / "visible" / "a.png")
+    dataset = opened(root, id_maps=True)
+    assert dataset.funnel.noted == {"not readable, or sizes differ": 1}
+    with pytest.raises(BadRecord, match=r"visible/a\.png: an id map has one whole number a pixel, this is .* mode RGB"):
+        dataset[0]

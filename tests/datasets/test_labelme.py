@@ -180,7 +180,7 @@ def test_images_are_found_where_labelme_says_and_in_its_files(root: Path, tmp_pa
     (root / "img").mkdir()
     photo().save(root / "img" / "a.png")
     write(root / "ann" / "b.json", CUP, image="b.png", data=png(PIL.Image.new("RGB", (WIDTH, HEIGHT), (1, 2, 3))))
-    write(root / "ann" / "c.json", CUP, image="/photos/of/somebody/c.jpg")
+    write(root / "ann" / "c.json", CUP, image="/elsewhere/c.jpg")
     (root / "ann" / "classes.json").write_text("{}")
     dataset = opened(root)
     assert [id.removeprefix("labelme/test/") for id in dataset.ids()] == ["ann/a/0", "ann/b/0", "ann/c/0"]

@@ -25,7 +25,7 @@ from amodal_bench.types import AmodalQuery, AmodalSample, parse_id
 PLUGINS = Path(__file__).parent.parent / "plugins"
 REGISTRY = Registry([PLUGINS / "squares.py", PLUGINS / "oddities.py"])
 FORMATS = sorted(format_names(REGISTRY))
-JSON_FORMATS = ["bsds_a", "coco_a", "cocoa_cls", "d2sa", "kins-2020", "kins-v1", "sailvos-json"]
+JSON_FORMATS = ["bsds_a", "coco", "coco_a", "cocoa_cls", "d2sa", "kins-2020", "kins-v1", "sailvos-json"]
 OVERLAP = "visible masks overlap: an id map holds one object a pixel"
 
 
@@ -116,6 +116,7 @@ def test_squares_keep_their_order(format: str, tmp_path: Path) -> None:
 IDS = {  # of the scenes 000000/0 and 000001/0
     "bop": ["000000:000000/0", "000001:000000/0"],
     "bsds_a": ["0/0.1", "1/0.1"],
+    "coco": ["0/1", "1/2"],
     "coco_a": ["0/0.1", "1/0.1"],
     "cocoa_cls": ["0/1", "1/2"],
     "d2sa": ["0/1", "1/2"],
@@ -313,7 +314,7 @@ def test_known_categories_of_kins_keep_their_numbers(tmp_path: Path) -> None:
     assert (names["car"], names["brick wall"], names["person"], names["object"]) == (4, 9, 10, 11)
 
 
-@pytest.mark.parametrize("format", ["cocoa_cls", "d2sa", "kins-2020", "sailvos-json"])
+@pytest.mark.parametrize("format", ["coco", "cocoa_cls", "d2sa", "kins-2020", "sailvos-json"])
 def test_boxes_and_areas_are_those_of_the_masks(format: str, tmp_path: Path) -> None:
     trip = travel(source("oddities"), format, tmp_path / "out")
     (path,) = (tmp_path / "out").rglob("*.json")
