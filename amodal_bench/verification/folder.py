@@ -6,8 +6,8 @@ from typing import Any
 
 from amodal_bench.errors import Refused, RunDamaged
 from amodal_bench.lock import HOLDER, FolderLock
-from amodal_bench.merging import TABLES, PartFile, file_sha256
 from amodal_bench.rows import FINISHED
+from amodal_bench.sources import TABLES, PartFile, file_sha256
 from amodal_bench.store import RunFolder
 
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from amodal_bench.merging import TABLES, PartFile
 from amodal_bench.rows import INSTANCES, PREDICTIONS, check_schema, read_table, typed, unreadable
+from amodal_bench.sources import TABLES, PartFile
 from amodal_bench.verification.ledger import Ledger
 
 STORED = pa.schema([*INSTANCES, *list(PREDICTIONS)[1:]])
