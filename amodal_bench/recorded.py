@@ -1,7 +1,7 @@
 """From a run's record back to its dataset, as this machine allows.
 
-A run may come from somebody else. What its record says is compared, and never imported or followed: code comes from
-this command line or an installed entry point, data from where this machine keeps it.
+A run may come from somebody else. What its record says is compared, and never imported, opened or followed: code comes
+from this command line or an installed package, data from where this machine keeps it.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any
 from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
+from amodal_bench.places import remembered
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.presets import build
 from amodal_bench.registry import Registry
@@ -21,73 +22,88 @@ from amodal_bench.visible_source import TRUTH, spelled, with_visible
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The dataset of a run, where it lies, and the digest of its plugin's source, None for a built-in one.
-
-    Whether plugin and files are those of the run is for the caller to compare.
-    """
+    """A dataset and the folder that it lies in."""
 
     dataset: AnyDataset
     root: Path
-    source: str | None
 
 
-def open_recorded(
-    run: Path, record: dict[str, Any], here: DataFlags, plugins: Sequence[Path] = (), visible: str | None = None
-) -> Opened:
-    """Open the dataset of a run; `visible` names the file of its visible masks, where it lies elsewhere now.
+class Recorded:
+    """The dataset of the run in the folder `run`. Its faults are for the caller to raise or to tell."""
 
-    Raises `Refused` where it takes a plugin that was not given, and `DatasetNotReady` where files are missing, as they
-    are on a laptop that only holds results, or options or visible masks are not those of the run.
-    """
-    spec, registry = record["spec"], Registry(plugins)
-    name = spec["dataset"]
-    _check_given(spec, registry)
-    options = _options(run, record, registry)
-    dataset, location, source = open_dataset(name, registry, spec["split"], options, here)
-    return Opened(with_visible(dataset, _visible(record, visible)), location.root, source)
+    def __init__(self, run: Path, record: dict[str, Any], plugins: Sequence[Path] = ()) -> None:
+        self._run, self._record, self._spec = run, record, record["spec"]
+        self._registry = Registry(plugins)
 
+    def source_fault(self) -> str:
+        """What is to be said where the plugin here is not the run's, else nothing.
 
-def _check_given(spec: dict[str, Any], registry: Registry) -> None:
-    """Raise `Refused` where the run's dataset is a plugin that is not here."""
-    wanted = spec["dataset_source"]
-    if wanted and spec["dataset"] not in registry.names("datasets"):
-        raise Refused(
-            f"the run used the plugin {spec['dataset']} (sha256 {wanted[:12]}...): give it with --plugin FILE. "
-            "Code that a run's folder names is never imported by itself"
+        Raises `Refused` where the run's dataset is a plugin that was not given.
+        """
+        name, wanted = self._spec["dataset"], self._spec["dataset_source"]
+        if wanted and name not in self._registry.names("datasets"):
+            raise Refused(
+                f"the run used the plugin {name} (sha256 {wanted[:12]}...): give it with --plugin FILE. "
+                "Code that a run's folder names is never imported by itself"
+            )
+        found = self._registry.dataset(name).source
+        if found == wanted:
+            return ""
+        here, there = (f"the plugin of sha256 {digest[:12]}..." if digest else "built in" for digest in (found, wanted))
+        return f"the dataset {name} is {here} here, and was {there} for the run: give that with --plugin"
+
+    def open(self, here: DataFlags, visible: str | None = None) -> Opened:
+        """Open it: in the folders given here, else where it lay when it was used on this machine.
+
+        `visible` names the file of the run's visible masks where it lies elsewhere now. Raises `Refused`
+        (`DatasetNotReady` where files are missing, as they are on a laptop that only holds results) where options or
+        visible masks are not those that the run was made with.
+        """
+        spec = self._spec
+        options = self._options()
+        given = here.root or here.data_root or here.image_root
+        flags = here if given else remembered(spec["dataset"], spec["fingerprint"])
+        dataset, location, _ = open_dataset(spec["dataset"], self._registry, spec["split"], options, flags)
+        return Opened(with_visible(dataset, self._visible(visible)), location.root)
+
+    def fingerprint_fault(self, opened: Opened) -> str:
+        """What is to be said where the files here are not the run's, else nothing."""
+        found, expected = opened.dataset.fingerprint(), self._spec["fingerprint"]
+        if found == expected:
+            return ""
+        return (
+            f"the files of {self._spec['dataset']}/{self._spec['split']} in {opened.root} are not those of {self._run} "
+            f"(fingerprint {found[:8]}, the run has {expected[:8]}): name the right ones with --root or --data-root"
         )
 
+    def _options(self) -> dict[str, Any]:
+        """The options that were asked for; raises `DatasetNotReady` where they are not those that the run had.
 
-def _options(run: Path, record: dict[str, Any], registry: Registry) -> dict[str, Any]:
-    """The dataset's options as they were asked for; raises `DatasetNotReady` where they are not those of the spec.
+        Files that they name are digested for this, so that no other file is opened as one of them.
+        """
+        name, asked = self._spec["dataset"], self._record["request"]["options"]
+        settings = build(self._registry.dataset(name).cls.Options, asked, f"dataset {name!r}")
+        if resolved(settings) != self._spec["options"]:
+            raise DatasetNotReady(
+                f"the dataset's options in {self._run} are not those that its run was made with "
+                f"({asked} makes {resolved(settings)}, the run had {self._spec['options']})"
+            )
+        return dict(asked)
 
-    Files that they name are digested for this, so that no other file is opened as one of them.
-    """
-    spec, asked = record["spec"], record["request"]["options"]
-    settings = build(registry.dataset(spec["dataset"]).cls.Options, asked, f"dataset {spec['dataset']!r}")
-    if resolved(settings) != spec["options"]:
+    def _visible(self, here: str | None) -> str:
+        """What `with_visible` takes. A file that the record names is opened only if its contents are the run's."""
+        wanted = self._spec["visible"]
+        if wanted == TRUTH:
+            return TRUTH
+        text = here or self._record["request"]["visible"]
+        try:
+            found = spelled(text)
+        except (Refused, OSError):
+            found = ""
+        if found == wanted:
+            return str(text)
+        way_out = f"{text} holds others" if here else f"put their file at {text.removeprefix('predicted:')}"
         raise DatasetNotReady(
-            f"the dataset's options in {run} are not those that its run was made with "
-            f"({asked} makes {resolved(settings)}, the run had {spec['options']})"
+            f"the visible masks that the run was given ({wanted[:22]}...) are not here: {way_out} "
+            "(`verify` takes them from elsewhere: --visible predicted:FILE)"
         )
-    return dict(asked)
-
-
-def _visible(record: dict[str, Any], here: str | None) -> str:
-    """What `with_visible` takes: a file is read only if its contents are those that the run was given."""
-    wanted = record["spec"]["visible"]
-    if wanted == TRUTH:
-        return TRUTH
-    text = here or record["request"]["visible"]
-    try:
-        found = spelled(text)
-    except Refused as error:
-        raise DatasetNotReady(
-            f"the run was given visible masks ({wanted[:22]}...) that are not here: {error}. "
-            "Name their file with --visible predicted:FILE"
-        ) from None
-    if found != wanted:
-        raise DatasetNotReady(
-            f"{text} are not the visible masks that the run was given (here {found[:22]}..., the run had "
-            f"{wanted[:22]}...): name their file with --visible predicted:FILE"
-        )
-    return text

@@ -157,6 +157,7 @@ def test_commands_that_read_the_dataset(
     ("arguments", "seen"),
     [
         (("score", "RUNS"), "visible exp"),
+        (("verify", "VISIBLE", "PLUGIN"), f"exp{re.escape(SHOWN)}.*: reproducible from this folder"),
         (("worker", "VISIBLE", "--shard", "0/1", "PLUGIN"), "the bench command merges them: .*exp"),
         (("compare", "VISIBLE", "HULL"), "A = visible exp"),
         (("compare", "VISIBLE", "HULL", "ATTACKER"), "convex_hull exp"),

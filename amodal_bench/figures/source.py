@@ -1,7 +1,4 @@
-"""From a run back to its pictures: its dataset opened as this machine allows, its predictions decoded.
-
-A run may come from somebody else. What its record says is compared, and never imported, opened or followed.
-"""
+"""From a run back to its pictures: its dataset opened as this machine allows, its predictions decoded."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,19 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from amodal_bench import rle
-from amodal_bench.cache import file_digest
 from amodal_bench.errors import BadRecord, DatasetNotReady, Refused, RunDamaged
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.job import open_dataset
 from amodal_bench.locate import DataFlags
-from amodal_bench.places import remembered
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.presets import build
 from amodal_bench.reading import nothing_left, readable
-from amodal_bench.registry import Registry
-from amodal_bench.spec import resolved
+from amodal_bench.recorded import Recorded
 from amodal_bench.types import MOST_PIXELS, AmodalSample, Mask
-from amodal_bench.visible_source import TRUTH, with_visible
 
 
 class Source:
@@ -60,61 +51,13 @@ def open_source(run: LoadedRun, here: DataFlags, plugins: Sequence[Path] = ()) -
     Raises `Refused` (`DatasetNotReady` where files are missing, as they are on a laptop that only holds results) where
     it takes a plugin that was not given, or where plugin, options or files are not those that the run was made with.
     """
-    spec, asked = run.record["spec"], run.record["request"]
-    registry = Registry(plugins)
-    check_plugin(run, registry)
-    check_options(run, registry)
-    given = here.root or here.data_root or here.image_root
-    flags = here if given else remembered(run.dataset, spec["fingerprint"])
-    dataset, location, _ = open_dataset(run.dataset, registry, run.split, asked["options"], flags)
-    found, expected = dataset.fingerprint(), spec["fingerprint"]
-    if found != expected:
-        raise DatasetNotReady(
-            f"the files of {run.data} in {location.root} are not those of {run.folder.path} "
-            f"(fingerprint {found[:8]}, the run has {expected[:8]}): name the right ones with --root or --data-root"
-        )
-    return Source(with_visible(dataset, _visible(run)))
-
-
-def check_plugin(run: LoadedRun, registry: Registry) -> None:
-    """Raise `Refused` where a run's dataset is a plugin that is not here, or another one of that name."""
-    wanted = run.record["spec"]["dataset_source"]
-    if wanted and run.dataset not in registry.names("datasets"):
-        raise Refused(
-            f"the run used the plugin {run.dataset} (sha256 {wanted[:12]}...): give it with --plugin FILE. "
-            "Code that a run's folder names is never imported by itself"
-        )
-    found = registry.dataset(run.dataset).source
-    if found != wanted:
-        here, there = (f"the plugin of sha256 {digest[:12]}..." if digest else "built in" for digest in (found, wanted))
-        raise Refused(f"the dataset {run.dataset} is {here} here, and was {there} for the run: give that with --plugin")
-
-
-def check_options(run: LoadedRun, registry: Registry) -> None:
-    """Raise `Refused` where the options that the run was asked for are not those that it had.
-
-    Files that they name are digested for this, so that no other file is opened as one of them.
-    """
-    spec, asked = run.record["spec"], run.record["request"]
-    settings = build(registry.dataset(run.dataset).cls.Options, asked["options"], f"dataset {run.dataset!r}")
-    if resolved(settings) != spec["options"]:
-        raise DatasetNotReady(
-            f"the dataset's options in {run.folder.path} are not those that its run was made with "
-            f"({asked['options']} makes {resolved(settings)}, the run had {spec['options']})"
-        )
-
-
-def _visible(run: LoadedRun) -> str:
-    """What `with_visible` takes. The file that the record names is opened only if its contents are the run's."""
-    given, wanted = run.record["request"]["visible"], run.record["spec"]["visible"]
-    if wanted == TRUTH:
-        return TRUTH
-    path = Path(given.removeprefix("predicted:"))
-    if not path.is_file() or f"predicted:{file_digest(path)}" != wanted:
-        raise DatasetNotReady(
-            f"the visible masks that the run was given ({wanted[:22]}...) are not here: put their file at {path}"
-        )
-    return f"predicted:{path}"
+    recorded = Recorded(run.folder.path, run.record, plugins)
+    if fault := recorded.source_fault():
+        raise Refused(fault)
+    opened = recorded.open(here)
+    if fault := recorded.fingerprint_fault(opened):
+        raise DatasetNotReady(fault)
+    return Source(opened.dataset)
 
 
 def predicted_masks(run: LoadedRun, ids: Collection[str]) -> dict[str, Mask]:

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from amodal_bench import plan as planning
 from amodal_bench.errors import Refused, RunDamaged
+from amodal_bench.guard import Failure, guarded
 from amodal_bench.predict import Reporter
 from amodal_bench.protocol import DEFAULT
-from amodal_bench.recorded import Opened, open_recorded
+from amodal_bench.recorded import Opened, Recorded
 from amodal_bench.registry import Registry
 from amodal_bench.store import RunFolder
 from amodal_bench.verification import dataset as data
@@ -104,14 +105,14 @@ class _Check:
         on_disk.refuse_at_work(self._folder)
         record = self._folder.record()
         self.differences += on_disk.check_key(self._folder, record)
-        opened = self._open(record)
-        plan = here = None
+        opened = here = None
+        if not self._means.quick:
+            opened, here = self._open(record)
+        plan = None
         with self._noted():
             plan = self._folder.plan()
-        if opened:
-            here = planning.make_plan(opened.dataset)
-            if plan is not None:
-                self.differences += data.check_plan(plan, here)
+        if plan is not None and here is not None:
+            self.differences += data.check_plan(plan, here)
         with self._noted():
             self._tables(record, plan, here, opened)
 
@@ -122,17 +123,29 @@ class _Check:
         except RunDamaged as error:
             self.differences.append(str(error))
 
-    def _open(self, record: dict[str, Any]) -> Opened | None:
-        """The dataset, compared with the record; None for `quick`."""
+    def _open(self, record: dict[str, Any]) -> tuple[Opened, pa.Table]:
+        """The dataset, compared with the record, and its plan; raises `Refused` where a plugin fails in any way."""
+        found = guarded(lambda: self._compared(record))
+        if isinstance(found, Failure):
+            raise Refused(f"its dataset cannot be opened: {found.message}")
+        if isinstance(found, Refused):
+            raise found
+        return found
+
+    def _compared(self, record: dict[str, Any]) -> tuple[Opened, pa.Table] | Refused:
         means = self._means
-        if means.quick:
-            return None
-        opened = open_recorded(self._folder.path, record, means.flags, means.plugins, means.visible)
-        self.differences += data.check_dataset(record, opened)
-        registry = Registry(means.plugins)
-        self._both(data.check_methods_source(record, registry))
-        self._both(data.check_weights(record, means, registry))
-        return opened
+        try:
+            recorded = Recorded(self._folder.path, record, means.plugins)
+            if fault := recorded.source_fault():
+                self.differences.append(fault)
+            opened = recorded.open(means.flags, means.visible)
+            self.differences += data.check_dataset(record, recorded, opened)
+            registry = Registry(means.plugins)
+            self._both(data.check_methods_source(record, registry))
+            self._both(data.check_weights(record, means, registry))
+            return opened, planning.make_plan(opened.dataset)
+        except Refused as error:
+            return error
 
     def _both(self, found: tuple[Iterable[str], Iterable[str]]) -> None:
         self.differences += found[0]

@@ -9,34 +9,20 @@ import pyarrow.compute as pc
 from amodal_bench.errors import Refused
 from amodal_bench.locate import find_checkpoint, find_pretrained, weights_root
 from amodal_bench.presets import find_preset
-from amodal_bench.recorded import Opened
+from amodal_bench.recorded import Opened, Recorded
 from amodal_bench.registry import Registry
 from amodal_bench.verification.ledger import SHOWN
 from amodal_bench.verification.means import Means
 
 
-def check_dataset(record: dict[str, Any], opened: Opened) -> Iterator[str]:
-    """Plugin, fingerprint and funnel are those of the record."""
-    spec, dataset = record["spec"], opened.dataset
-    if opened.source != spec["dataset_source"]:
-        yield (
-            f"dataset: the plugin {spec['dataset']} is {_source(opened.source)} here, "
-            f"the run had {_source(spec['dataset_source'])}"
-        )
-    fingerprint = dataset.fingerprint()
-    if fingerprint != spec["fingerprint"]:
-        yield (
-            f"dataset: {spec['dataset']}/{spec['split']} in {opened.root} is not the one of the run, or was changed "
-            f"since (fingerprint here {fingerprint[:16]}..., the run had {spec['fingerprint'][:16]}...)"
-        )
-    funnel, own = record["funnel"], dataset.funnel.as_dict()
+def check_dataset(record: dict[str, Any], recorded: Recorded, opened: Opened) -> Iterator[str]:
+    """Fingerprint and funnel are those of the record."""
+    if fault := recorded.fingerprint_fault(opened):
+        yield fault
+    funnel, own = record["funnel"], opened.dataset.funnel.as_dict()
     for name in ("read", "kept") if funnel else ():
         if funnel[name] != own[name]:
-            yield f"dataset: {name} {own[name]} annotations here, run.json has {funnel[name]}"
-
-
-def _source(digest: str | None) -> str:
-    return f"that of sha256 {digest[:16]}..." if digest else "the built-in one"
+            yield f"the dataset has {own[name]} annotations {name} here, run.json says {funnel[name]}"
 
 
 def check_plan(stored: pa.Table, here: pa.Table) -> Iterator[str]:
@@ -67,7 +53,8 @@ def check_methods_source(record: dict[str, Any], plugins: Registry) -> tuple[lis
     found = plugins.method(name).source
     if found == wanted:
         return [], []
-    return [f"method: the plugin {name} is {_source(found)} here, the run had {_source(wanted)}"], []
+    here = f"the plugin of sha256 {found[:12]}..." if found else "built in"
+    return [f"the method {name} is {here} here, and was the plugin of sha256 {wanted[:12]}... for the run"], []
 
 
 def check_weights(record: dict[str, Any], means: Means, registry: Registry) -> tuple[list[str], list[str]]:
@@ -86,12 +73,12 @@ def check_weights(record: dict[str, Any], means: Means, registry: Registry) -> t
     except Refused as error:
         if means.checkpoint:
             raise
-        return [], [f"its weights (sha256 {wanted[:16]}...) were not compared: {str(error).splitlines()[0]}"]
+        return [], [f"its weights (sha256 {wanted[:12]}...) were not compared: {str(error).splitlines()[0]}"]
     found = checkpoint.sha256 if checkpoint else pretrained.digest
     if found == wanted:
         return [], []
     where = checkpoint.path if checkpoint else ", ".join(map(str, pretrained.paths.values()))
-    text = f"weights: {where} has sha256 {str(found)[:16]}..., the run had {wanted[:16]}..."
+    text = f"weights: {where} has sha256 {str(found)[:12]}..., the run had {wanted[:12]}..."
     return ([text], []) if means.weights or means.checkpoint else ([], [text])
 
 

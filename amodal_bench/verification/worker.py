@@ -5,7 +5,7 @@ import sys
 from typing import BinaryIO
 
 from amodal_bench.errors import Refused
-from amodal_bench.recorded import open_recorded
+from amodal_bench.recorded import Recorded
 from amodal_bench.verification.orders import Orders
 from amodal_bench.verification.pipes import READY, receive, send, to_table
 from amodal_bench.verification.recount import Examiner
@@ -32,7 +32,7 @@ def _open(orders: Orders) -> Examiner:
     dataset = None
     if not orders.means.quick:
         means = orders.means
-        dataset = open_recorded(orders.run, orders.record, means.flags, means.plugins, means.visible).dataset
+        dataset = Recorded(orders.run, orders.record, means.plugins).open(means.flags, means.visible).dataset
     return Examiner(dataset, orders.sixteen)
 
 

@@ -96,12 +96,11 @@ def test_the_visible_masks_may_lie_elsewhere_now_and_must_be_those_of_the_run(
     edit_record(given, lambda record: record["request"].update(visible="predicted:/nowhere/d.json"))
     found = check(given)
     assert found.outcome == "refused"
-    assert "that are not here" in found.refusal
-    assert "Name their file with --visible predicted:FILE" in found.refusal
+    assert "are not here: put their file at /nowhere/d.json (`verify` takes them from elsewhere: --" in found.refusal
     assert check(given, visible=f"predicted:{made / 'detections.json'}").ok
     (tmp_path / "others.json").write_text((made / "detections.json").read_text().replace('"0"', '"0" '))
     found = check(given, visible=f"predicted:{tmp_path / 'others.json'}")
-    assert "are not the visible masks that the run was given" in found.refusal
+    assert f"are not here: predicted:{tmp_path / 'others.json'} holds others" in found.refusal
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -240,7 +239,7 @@ def test_a_folder_of_another_name_is_found(dilated: Path) -> None:
 
 def test_the_funnel_is_the_datasets(dilated: Path, check: Check) -> None:
     edit_record(dilated, lambda record: record["funnel"].update(read=30))
-    assert check(dilated).differences == ("dataset: read 24 annotations here, run.json has 30",)
+    assert check(dilated).differences == ("the dataset has 24 annotations read here, run.json says 30",)
 
 
 @pytest.mark.parametrize("name", ["instances", "predictions", "timings", "plan"])
@@ -307,8 +306,17 @@ def test_nothing_that_a_record_names_is_imported(dilated: Path, tmp_path: Path) 
     assert found.refusal.startswith("the run used the plugin squares (sha256 889999b85274...): give it with --plugin")
     assert not mark.exists()
     found = ab.verify(dilated, plugins=(bad, *FILES[1:]))
-    assert found.differences[0].startswith("dataset: the plugin squares is that of sha256 ")
+    assert found.differences[0].startswith("the dataset squares is the plugin of sha256 ")
     assert mark.exists()
+
+
+def test_a_dataset_that_cannot_be_opened_is_a_refusal_and_no_end(dilated: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "squares.py"
+    broken.write_text(
+        FILES[0].read_text().replace("self.funnel.read = options.count", "raise KeyError('no such thing')")
+    )
+    found = ab.verify(dilated, plugins=(broken,))
+    assert found.refusal == "its dataset cannot be opened: KeyError: 'no such thing'"
 
 
 def test_the_source_of_a_method_is_compared_where_it_was_given(dilated: Path, tmp_path: Path) -> None:
@@ -318,7 +326,7 @@ def test_the_source_of_a_method_is_compared_where_it_was_given(dilated: Path, tm
         "the source of the plugin dilate was not compared: give it with --plugin FILE",
     )
     (line,) = ab.verify(dilated, plugins=(FILES[0], other)).differences
-    assert line.startswith("method: the plugin dilate is that of sha256 ")
+    assert line.startswith("the method dilate is the plugin of sha256 ")
 
 
 @pytest.fixture
@@ -341,14 +349,15 @@ def test_a_dataset_that_was_changed_under_a_run_is_named_with_both_fingerprints(
     data = tmp_path / "data"
     before = RunFolder(own).spec().fingerprint
     assert ab.verify(own, root=data).ok
+    assert ab.verify(own).ok  # where it lay when it was used here
     amodal = np.array(PIL.Image.open(data / "amodal" / "2.png"))
     amodal[0:3, ::2] = 255
     PIL.Image.fromarray(amodal).save(data / "amodal" / "2.png")
     dataset, rows, _ = ab.verify(own, root=data).differences
     after = ab.load_dataset("folder", root=data).fingerprint()
     assert dataset == (
-        f"dataset: folder/test in {data} is not the one of the run, or was changed since "
-        f"(fingerprint here {after[:16]}..., the run had {before[:16]}...)"
+        f"the files of folder/test in {data} are not those of {own} "
+        f"(fingerprint {after[:8]}, the run has {before[:8]}): name the right ones with --root or --data-root"
     )
     assert "1 instance, in v0, v2: folder/test/2/0" in rows
 

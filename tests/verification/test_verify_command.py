@@ -3,12 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+from tests.conftest import CommandLine
 
 
 def damage(run: Path) -> None:
@@ -17,43 +16,47 @@ def damage(run: Path) -> None:
     (run / "instances.parquet").write_bytes(data)
 
 
-def test_exit_codes_tell_whether_all_is_verified(results: Path, dilated: Path, plugins: Path, cli: Cli) -> None:
+def test_exit_codes_tell_whether_all_is_verified(
+    results: Path, dilated: Path, plugins: Path, command_line: CommandLine
+) -> None:
     squares, dilate, trouble = (plugins / f"{name}.py" for name in ("squares", "dilate", "trouble"))
-    whole = cli("verify", dilated, "--plugin", squares, "--plugin", dilate)
+    whole = command_line("verify", dilated, "--plugin", squares, "--plugin", dilate)
     assert (whole.returncode, whole.stderr) == (0, "")
     assert whole.stdout.splitlines()[-1] == (
         f"{dilated}: reproducible from this folder: 24 instances counted again, "
         "mIoU_full 55.68, mIoU_inv 25.61 (instance-mean/1)"
     )
-    refused = cli("verify", results)
+    refused = command_line("verify", results)
     assert refused.returncode == 2
     assert refused.stdout.count("give it with --plugin FILE. Code that a run's folder names is never imported") == 4
     assert refused.stdout.splitlines()[-1] == "4 runs: 0 verified, 0 differ, 4 not verified"
     damage(dilated)
-    differs = cli("verify", results, "--plugin", squares, "--plugin", trouble)
+    differs = command_line("verify", results, "--plugin", squares, "--plugin", trouble)
     assert differs.returncode == 1
     assert (
         f"{dilated}: differs\n  - instances.parquet: its bytes are not those that the run ended with" in differs.stdout
     )
     assert "3 instances failed when it ran" in differs.stdout
     assert differs.stdout.splitlines()[-1] == "4 runs: 3 verified, 1 differ, 0 not verified"
-    assert cli("verify", results / "nothing").returncode == 2
+    assert command_line("verify", results / "nothing").returncode == 2
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 1}'])
-def test_a_damaged_record_stops_no_other_run(text: str, results: Path, dilated: Path, cli: Cli) -> None:
+def test_a_damaged_record_stops_no_other_run(
+    text: str, results: Path, dilated: Path, command_line: CommandLine
+) -> None:
     (dilated / "run.json").write_text(text)
-    done = cli("verify", results, "--quick")
+    done = command_line("verify", results, "--quick")
     assert done.returncode == 1, done.stderr
     assert f"{dilated}: differs\n  - {dilated / 'run.json'}" in done.stdout
     assert done.stdout.splitlines()[-1] == "4 runs: 3 verified, 1 differ, 0 not verified"
 
 
-def test_a_root_is_that_of_one_dataset(results: Path, dilated: Path, tmp_path: Path, cli: Cli) -> None:
+def test_a_root_is_that_of_one_dataset(results: Path, dilated: Path, tmp_path: Path, command_line: CommandLine) -> None:
     record = json.loads((dilated / "run.json").read_text())
     record["spec"]["dataset"] = "kins"
     (dilated / "run.json").write_text(json.dumps(record))
-    done = cli("verify", results, "--root", tmp_path)
+    done = command_line("verify", results, "--root", tmp_path)
     assert done.returncode == 2
     assert "--root is one dataset's folder, but these runs are of kins, squares: use --data-root" in done.stderr
 
@@ -61,19 +64,14 @@ def test_a_root_is_that_of_one_dataset(results: Path, dilated: Path, tmp_path: P
 def test_memory_does_not_grow_with_the_masks(tmp_path: Path) -> None:
     """120 MB of masks: row by row against their counts, in less memory than half of them takes."""
     code = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
-from amodal_bench import rle
-from amodal_bench.merging import PartFile, merge
-from amodal_bench.predict import Silent
-from amodal_bench.rows import PLAN, SCHEMA_VERSION, to_table, write_table
-from amodal_bench.spec import RunSpec
-from amodal_bench.store import RunFolder, run_folder
-from amodal_bench.verification.check import verify
-from amodal_bench.verification.means import Means
 import pyarrow as pa
-import pyarrow.parquet as pq
+from amodal_bench import rle
+from amodal_bench.rows import PLAN
+from amodal_bench.spec import RunSpec
+from amodal_bench.store import run_folder
 
 COUNT = 4800
 spec = RunSpec(method="m", revision=1, params={}, dataset="d", split="s", options={}, fingerprint="f")
@@ -95,8 +93,7 @@ for start in range(0, COUNT, 100):
             for id in ids[start:start + 100]]
     folder.append(part)
 folder.finish(folder.record())
-size = sum(len(code["counts"]) for _ in ids)
-print(size // 2**20, flush=True)
+print(COUNT * len(code["counts"]) // 2**20)
 """
     look = """
 import resource, sys
