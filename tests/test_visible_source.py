@@ -152,7 +152,7 @@ def test_entries_without_ids_are_matched_and_the_rest_is_a_row_that_a_protocol_c
     assert (left["n"].iloc[0], zero["n"].iloc[0]) == (18, 24)
     assert zero["value"].iloc[0] == pytest.approx(left["value"].iloc[0] * 18 / 24)
     with_ids = write(tmp_path / "ids.json", [d for k, d in enumerate(ids_of(squares)) if k % 4])
-    same = ab.bench("visible", "squares", visible=f"predicted:{with_ids}", **arguments)
+    same = ab.bench("visible", "squares", visible=f"predicted:{with_ids}", batch_size=7, **arguments)
     pd.testing.assert_frame_equal(same.frame(), frame)
 
 
