@@ -32,9 +32,9 @@ def items(folder: Path, data: bytes, name: str = "a.json") -> list[Item]:
     [
         ("plain.json", GOOD),
         ("mark.json", b"\xef\xbb\xbf" + GOOD),
-        ("a.json.gz", gzip.compress(GOOD)),
-        ("named_as_plain.json", gzip.compress(b"\xef\xbb\xbf" + GOOD)),
-        ("two_members.json.gz", gzip.compress(GOOD[:40]) + gzip.compress(GOOD[40:])),
+        ("a.json.gz", gzip.compress(GOOD, mtime=0)),
+        ("named_as_plain.json", gzip.compress(b"\xef\xbb\xbf" + GOOD, mtime=0)),
+        ("two_members.json.gz", gzip.compress(GOOD[:40], mtime=0) + gzip.compress(GOOD[40:], mtime=0)),
     ],
 )
 def test_what_is_json_by_its_contents_is_read(tmp_path: Path, name: str, data: bytes) -> None:
@@ -82,7 +82,7 @@ def test_numbers_that_json_does_not_have_are_null_and_said(tmp_path: Path, caplo
         (b"", "is empty"),
         (b'[{"id": 1, "other": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]", "nested in one another deeper"),
         (b'[{"id": ' + b"9" * 100_000 + b"}]", "not in the official format: Integer value out of range"),
-        (gzip.compress(GOOD)[:30], "the gzip file is cut off"),
+        (gzip.compress(GOOD, mtime=0)[:30], "the gzip file is cut off"),
         (b"\x1f\x8b" + b"no gzip at all", "a damaged gzip file"),
     ],
 )
