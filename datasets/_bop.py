@@ -11,7 +11,6 @@
 reads some scenes; TARGETS is a file, or empty.
 """
 
-import logging
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
+from amodal_bench import streams
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import read_mask
 from amodal_bench.json_files import read_json
@@ -199,9 +199,9 @@ def _masks(scene: Path, name: str) -> tuple[Mask, Mask]:
 
 def main(out: str, targets: str, *scenes: str) -> None:
     """Write the index of some scenes."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     pq.write_table(_index([Path(scene) for scene in scenes], Path(targets) if targets else None), out)
 
 
 if __name__ == "__main__":
+    streams.guard()
     main(*sys.argv[1:])

@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 from pycocotools import mask as coco
 
-from amodal_bench import rle
+from amodal_bench import rle, streams
 from amodal_bench.errors import BadRecord
 
 from ._areas import APART, HIDDEN_APART, MASKS, NO_AMODAL, NO_GIVEN, Row, fault_of, measured
@@ -129,4 +129,5 @@ def main(path: str, start: str, stop: str, out: str) -> None:
 
 
 if __name__ == "__main__":
+    streams.guard()
     main(*sys.argv[1:])

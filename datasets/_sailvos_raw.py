@@ -152,9 +152,9 @@ def _masks(path: Path, seen: Ids | BadRecord, number: int) -> tuple[Mask, Mask]:
 
 def main(out: str, *scenes: str) -> None:
     """Write the index of some scenes."""
-    streams.guard()
     pq.write_table(_index([Path(scene) for scene in scenes]), out)
 
 
 if __name__ == "__main__":
+    streams.guard()
     main(*sys.argv[1:])

@@ -157,7 +157,7 @@ def test_commands_that_read_the_dataset(
     ("arguments", "seen"),
     [
         (("score", "RUNS"), "visible exp"),
-        (("verify", "VISIBLE", "PLUGIN"), f"exp{re.escape(SHOWN)}.*: reproducible from this folder"),
+        (("verify", "VISIBLE", "--workers", "2", "PLUGIN"), f"exp{re.escape(SHOWN)}.*: reproducible from this folder"),
         (("worker", "VISIBLE", "--shard", "0/1", "PLUGIN"), "the bench command merges them: .*exp"),
         (("compare", "VISIBLE", "HULL"), "A = visible exp"),
         (("compare", "VISIBLE", "HULL", "ATTACKER"), "convex_hull exp"),
@@ -250,4 +250,18 @@ def test_styles_are_asked_for_openly() -> None:
                 name = node.func.id if isinstance(node.func, ast.Name) else ""
                 if name in ("Console", "TextColumn", "print") or (name == "Text" and path.name != "progress.py"):
                     faults.append((path.name, name))
+    assert faults == []
+
+
+def test_every_process_of_ours_guards_its_streams() -> None:
+    """A module that is run by itself (`python -m`) has other streams and other logs than the command line's."""
+    faults = []
+    for path in sorted(
+        path for folder in ("amodal_bench", "methods", "datasets") for path in (ROOT / folder).rglob("*.py")
+    ):
+        text = path.read_text()
+        if "basicConfig" in text and path.name != "streams.py":
+            faults.append((path.name, "basicConfig"))
+        if "\nif __name__ ==" in text and path.name != "__main__.py" and "streams.guard()" not in text:
+            faults.append((path.name, "no guard"))
     assert faults == []

@@ -4,6 +4,7 @@ import os
 import sys
 from typing import BinaryIO
 
+from amodal_bench import streams
 from amodal_bench.errors import Refused
 from amodal_bench.recorded import Recorded
 from amodal_bench.verification.orders import Orders
@@ -13,6 +14,7 @@ from amodal_bench.verification.recount import Examiner
 
 def main() -> None:
     """Examine until the input ends."""
+    streams.guard()
     out = _channel()
     text = receive(sys.stdin.buffer)
     if text is None:

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from amodal_bench import streams
 from amodal_bench.types import Image, Mask
 
 from .scene import render_object, render_scene
@@ -59,4 +60,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    streams.guard()
     main(sys.argv[1:])

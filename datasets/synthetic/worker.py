@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from amodal_bench import streams
+
 from .store import Store
 
 
@@ -16,4 +18,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    streams.guard()
     main(sys.argv[1:])
