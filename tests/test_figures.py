@@ -17,15 +17,15 @@ from amodal_bench.errors import DatasetNotReady, Refused, UnknownName
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.bars import bar_figure
 from amodal_bench.figures.curves import TENTHS, curve_figure, points
-from amodal_bench.figures.grid import grid_figure
+from amodal_bench.figures.grid import grid_figure, scores
 from amodal_bench.figures.pick import choose, parse_rules
-from amodal_bench.figures.runs import LoadedRun, Wanted, choose_runs
+from amodal_bench.figures.runs import LoadedRun, Wanted, choose_runs, labelled
 from amodal_bench.figures.scatter import paired, scatter_figure
 from amodal_bench.figures.source import Source, open_source, predicted_masks
 from amodal_bench.locate import DataFlags
 from amodal_bench.printable import printable
 from amodal_bench.protocol import find_protocol, with_buckets
-from amodal_bench.scoring import metrics
+from amodal_bench.scoring import by_instance, metrics
 from amodal_bench.types import AmodalQuery, AmodalSample
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -242,3 +242,12 @@ def test_the_command_refuses_with_the_way_out(results: Path, arguments: tuple[st
     with pytest.raises(Refused) as caught:
         app(["figure", *arguments, "--results", str(results)], standalone_mode=False)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["a", "b", "rate", "id"])
+def test_a_run_that_is_called_like_a_column_keeps_its_own_scores(label: str, runs: list[LoadedRun]) -> None:
+    named = labelled([replace(runs[0], label="first"), replace(runs[1], label=label)])
+    table = scores(named, MEAN, "mIoU_full").set_index("id")
+    for run in named:
+        own = by_instance(run.frame, MEAN).set_index("id")["iou_full"] * 100
+        assert table[run.label].tolist() == own.loc[table.index].tolist()

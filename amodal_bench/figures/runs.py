@@ -12,6 +12,8 @@ from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.reading import finished_rows, nothing_left, readable
 from amodal_bench.store import RunFolder, find_runs, open_folder
 
+_COLUMNS = ("id", "rate", "a", "b")  # of the tables that hold runs by their label: no run may be called so there
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedRun:
@@ -81,7 +83,8 @@ def labelled(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
     twins = Counter((run.data, run.label) for run in runs)
     named = [r if twins[r.data, r.label] == 1 else replace(r, label=f"{r.label} seed {_seed(r)}") for r in runs]
     twins = Counter((run.data, run.label) for run in named)
-    return [r if twins[r.data, r.label] == 1 else replace(r, label=f"{r.label} {r.key[:6]}") for r in named]
+    clear = [twins[run.data, run.label] == 1 and run.label not in _COLUMNS for run in named]
+    return [r if c else replace(r, label=f"{r.label} {r.key[:6]}") for r, c in zip(named, clear, strict=True)]
 
 
 def instances(run: LoadedRun) -> tuple[str, str, str]:
