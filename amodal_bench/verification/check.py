@@ -155,15 +155,16 @@ class _Check:
         self, record: dict[str, Any], plan: pa.Table | None, here: pa.Table | None, opened: Opened | None
     ) -> None:
         path = self._folder.path
-        parts = [path / "parts" / name for name in sorted(self._folder.parts())]
-        unmerged = not table_paths(path) and parts
-        self._note_status(record, bool(unmerged))
+        parts, faults = on_disk.sound_parts(self._folder)
+        self.differences += faults
+        # A kill may have come between two tables of a merge; the parts hold what they have until the run is complete.
+        unmerged = record["status"] == "running" and (bool(self._folder.parts()) or not table_paths(path))
+        self._note_status(record, unmerged)
         if unmerged:
             index = index_of(parts)
             pieces = from_parts(parts, _PIECE)
         else:
             self.differences += on_disk.check_digests(self._folder, record)
-            self.differences += on_disk.check_parts(self._folder)
             if not {"instances", "predictions"} <= set(table_paths(path)):
                 return
             self.differences += on_disk.check_lengths(lengths(path))
@@ -172,7 +173,7 @@ class _Check:
         statuses = Counter(
             {str(row["values"]): int(row["counts"]) for row in pc.value_counts(index["status"]).to_pylist()}
         )
-        self._count(record, None if plan is None else len(plan), statuses)
+        self._count(record, None if plan is None else len(plan), statuses, int(pc.count_distinct(index["id"]).as_py()))
         places = _Places.of(index["id"].combine_chunks(), plan, here)
         try:
             self._examine(record, (places.add(piece) for piece in pieces), len(index), opened)
@@ -183,17 +184,17 @@ class _Check:
 
     def _note_status(self, record: dict[str, Any], unmerged: bool) -> None:
         if record["status"] == "running":
-            what = "its rows are still in parts" if unmerged else "its tables are those of an earlier end"
+            what = "its rows are those of its parts" if unmerged else "its tables are those of an earlier end"
             self.notes.append(f"it was stopped before its end, {what}: its bench command goes on with it")
         elif not record.get("tables"):
             self.notes.append("run.json has no digests of the tables: they were merged by an earlier version")
 
-    def _count(self, record: dict[str, Any], planned: int | None, statuses: Counter[str]) -> None:
+    def _count(self, record: dict[str, Any], planned: int | None, statuses: Counter[str], ids: int) -> None:
         if record["status"] != "running":
             self.differences += on_disk.check_counts(record, planned, statuses)
         total = planned if planned is not None else record["counts"]["planned"]
-        if statuses.total() < total:
-            self.notes.append(f"partial: {statuses.total()} of {total} planned instances have a row")
+        if ids < total:
+            self.notes.append(f"partial: {ids} of {total} planned instances have a row")
         if failed := statuses["error"]:
             self.notes.append(f"{failed} instances failed when it ran: they have no mask, so nothing to count again")
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from amodal_bench.errors import Refused, RunDamaged
@@ -45,14 +46,18 @@ def check_digests(folder: RunFolder, record: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def check_parts(folder: RunFolder) -> Iterator[str]:
-    """Every part can be read, and its bytes are those that its name says."""
+def sound_parts(folder: RunFolder) -> tuple[list[Path], list[str]]:
+    """The parts that can be read and whose bytes are those that their names say, and what is wrong with the others."""
+    sound, faults = [], []
     for name in sorted(folder.parts()):
+        path = folder.path / "parts" / name
         try:
-            for _ in PartFile(folder.path / "parts" / name).chunks():
+            for _ in PartFile(path).chunks():
                 continue
+            sound.append(path)
         except RunDamaged as error:
-            yield str(error)
+            faults.append(str(error))
+    return sound, faults
 
 
 def check_lengths(found: dict[str, int]) -> Iterator[str]:

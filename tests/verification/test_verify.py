@@ -117,6 +117,19 @@ def test_one_bit_of_any_table_is_found(name: str, where: float, quick: bool, dil
         )
 
 
+@pytest.mark.parametrize("name", ["instances", "predictions", "timings"])
+def test_one_bit_is_found_by_its_page_where_the_digest_was_adapted(name: str, dilated: Path) -> None:
+    path = dilated / f"{name}.parquet"
+    data = path.read_bytes()
+    marks = [b"squares/test/0", b"squares/te"]  # in the page of the ids
+    place = max(data.find(mark) for mark in marks)
+    assert place > 0
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    edit_record(dilated, lambda record: record["tables"].update({name: file_sha256(path)}))
+    (line,) = ab.verify(dilated, quick=True).differences
+    assert line.startswith(f"{path} cannot be read (")
+
+
 def test_a_count_that_was_edited_with_care_is_found_with_the_dataset_alone(dilated: Path, check: Check) -> None:
     def edit(rows: Rows) -> None:
         rows[0].update(v3=rows[0]["v3"] + 1, v7=rows[0]["v7"] - 1)  # the sum and the mask's area are the same
@@ -257,14 +270,29 @@ def test_a_run_that_was_stopped_has_its_parts_verified(partial: Path, check: Che
     edit_record(partial, lambda record: (record.update(status="running"), record["counts"].update(done=0)))
     found = check(partial)
     assert (found.ok, found.rows) == (True, 10)
-    assert found.notes[0].startswith("it was stopped before its end, its rows are still in parts")
+    assert found.notes == (
+        "it was stopped before its end, its rows are those of its parts: its bench command goes on with it",
+        "partial: 10 of 24 planned instances have a row",
+    )
     flip(next((partial / "parts").iterdir()), 0.4)
-    assert "its bytes are not those that were written" in "".join(check(partial).differences)
+    (line,) = check(partial).differences
+    assert "its bytes are not those that were written" in line
+
+
+def test_a_run_that_was_killed_in_its_merge_or_at_once_is_no_damaged_one(partial: Path, check: Check) -> None:
+    edit_record(partial, lambda record: (record.update(status="running"), record.pop("tables")))
+    (partial / "predictions.parquet").unlink()
+    assert (check(partial).ok, check(partial).rows) == (True, 10)
+    for path in (*partial.glob("*s.parquet"), *(partial / "parts").iterdir()):
+        path.unlink()
+    assert (check(partial).ok, check(partial).rows) == (True, 0)
+    assert check(partial).notes[1] == "partial: 0 of 24 planned instances have a row"
 
 
 def test_a_damaged_part_beside_tables_is_found(failed: Path) -> None:
     flip(next((failed / "parts").iterdir()), 0.4)
-    assert "its bytes are not those that were written" in "".join(ab.verify(failed, quick=True).differences)
+    (line,) = ab.verify(failed, quick=True).differences
+    assert "its bytes are not those that were written" in line
 
 
 def test_a_run_that_is_being_worked_on_is_left_alone(dilated: Path) -> None:
