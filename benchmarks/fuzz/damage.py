@@ -195,7 +195,7 @@ def _copy(tree: Any) -> Any:
 def _token(path: Path, rng: random.Random) -> None:
     text = path.read_bytes()
     place = rng.randrange(len(text) + 1)
-    tokens = (b",", b"[", b"]", b"{", b"}", b'"', b"NaN", b"-Infinity", b"\\u0000", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"1e999", b"/*")
+    tokens = (b",", b"[", b"]", b"{", b"}", b'"', b"NaN", b"-Infinity", b"\\u0000", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"1e999", b"/*", b"9" * 5000)
     path.write_bytes(text[:place] + rng.choice(tokens) + text[place:])
 
 
@@ -204,7 +204,7 @@ def _deep(path: Path, rng: random.Random) -> None:
     text = path.read_bytes()
     places = [k for k, byte in enumerate(text) if byte == ord(":")]
     place = rng.choice(places) + 1 if places else 0
-    times = rng.choice((60, 1100, 100_000))
+    times = rng.choice((60, rng.randrange(800, 1000), 100_000))
     opening, closing = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
     value = opening * times + rng.choice((b"", b"0")) + (closing * times if rng.random() < 0.8 else b"")
     value = value if opening == b"[" else value.replace(b":}", b":0}")

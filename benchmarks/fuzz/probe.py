@@ -75,7 +75,7 @@ def _one(dataset: AnyDataset, place: int, names: set[str]) -> Iterator[str]:
     for what, step in (("sample", lambda: dataset[place]), ("category_of", category)):
         done = guarded(step)
         if isinstance(done, Failure):
-            yield from _untold(done, {"BadRecord"}, names, what)
+            yield from _untold(done, {"BadRecord"}, {*names, dataset.ids()[place]}, what)
 
 
 def _untold(failure: Failure, fine: set[str], names: set[str], what: str) -> Iterator[str]:
