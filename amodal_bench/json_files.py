@@ -25,6 +25,7 @@ WIDE = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe
 LEAST_BOMB, MOST_RATIO = 256 << 20, 200  # bytes; annotation files shrink to a fifth, at most to a fiftieth
 _STEP = 8 << 20  # bytes unpacked or looked at at a time
 _NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity|nan|inf)\b', re.DOTALL)
+_WHOLE = re.compile(r"[0-9]{1,18}")  # what a signed number of 64 bits holds
 _PLACE = re.compile(r" ?\(byte (\d+)\)$")
 
 
@@ -168,6 +169,11 @@ def identity(value: Any) -> str:
     if not text:
         raise ValueError("an id is empty")
     return text
+
+
+def whole(text: str) -> int | None:
+    """A whole number from 0 as text has it, in at most 18 digits; None for all else, other scripts' digits too."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def number(value: Any) -> float | None:

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord
+from amodal_bench.json_files import whole
 from amodal_bench.types import parse_id
 
 Bools = NDArray[np.bool_]
@@ -76,7 +77,7 @@ def match(
 
 def plain_image(name: str) -> str:
     """An image's name with whole numbers as such, so that `000017` is 17 and `000002:000003` is `2:3`."""
-    return ":".join(str(int(part)) if part.isdecimal() else part for part in name.split(":"))
+    return ":".join(part if (number := whole(part)) is None else str(number) for part in name.split(":"))
 
 
 def _by_plain_name(images: Iterable[str]) -> Mapping[str, str]:

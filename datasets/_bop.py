@@ -12,7 +12,7 @@ reads some scenes; TARGETS is a file, or empty.
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +25,11 @@ from msgspec import Struct
 from amodal_bench import streams
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.images import read_mask
-from amodal_bench.json_files import read_json
+from amodal_bench.json_files import read_json, whole
 from amodal_bench.types import Mask
 
 from ._codes import mask_text
-from ._records import MALFORMED, Record, to_index
+from ._records import MALFORMED, NO_FORMAT, Record, to_index, unreadable
 from ._scenes import scenes_index
 
 GT, INFO, WHOLE, VISIBLE = "scene_gt.json", "scene_gt_info.json", "mask", "mask_visib"
@@ -115,8 +115,10 @@ def _scene_records(scene: Path, targets: Targets | None) -> Iterator[Record]:
     poses = read_json(scene / GT, dict[str, list[Pose]])
     infos = read_info(scene)
     photos = _photos(scene)
-    for image in sorted(poses, key=int):
-        wanted = None if targets is None else targets.get((int(scene.name), int(image)))
+    numbers = {image: whole(image) for image in poses}
+    yield from _unnumbered(scene, poses, numbers)
+    for image, number in sorted(_numbered(numbers), key=lambda pair: pair[1]):
+        wanted = None if targets is None else targets.get((int(scene.name), number))
         if targets is not None and wanted is None:
             continue
         own = infos.get(image)
@@ -129,8 +131,26 @@ def _scene_records(scene: Path, targets: Targets | None) -> Iterator[Record]:
         for place, pose in enumerate(poses[image]):
             info = own[place] if own else None
             dropped = None if chosen is None or place in chosen else NOT_ASKED
-            records.append(_record(scene, photos, int(image), place, pose, info, dropped))
+            records.append(_record(scene, photos, number, place, pose, info, dropped))
         yield from _sized(records)
+
+
+def _numbered(numbers: Mapping[str, int | None]) -> Iterator[tuple[str, int]]:
+    """Images with their numbers; of two that are of one number, neither."""
+    times = Counter(numbers.values())
+    return ((image, number) for image, number in numbers.items() if number is not None and times[number] == 1)
+
+
+def _unnumbered(
+    scene: Path, poses: Mapping[str, Sequence[Pose]], numbers: Mapping[str, int | None]
+) -> Iterator[Record]:
+    """The objects of images that have no number of their own."""
+    good = dict(_numbered(numbers))
+    for image in sorted(poses.keys() - good.keys()):
+        where = f"{scene.name}/{GT}: image {image[:40]!r}"
+        for place in range(len(poses[image])):
+            name = f"{scene.name}:{image}"
+            yield unreadable(name, str(place), where, NO_FORMAT, f"{where} is no whole number, or there twice")
 
 
 def _photos(scene: Path) -> dict[int, str]:

@@ -24,6 +24,7 @@ from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
 from amodal_bench.json_files import number as optional_number
+from amodal_bench.json_files import whole, words
 
 from ._coco_like import A, CocoFile, Masks, annotations_by_image, masks_of, record_of
 from ._entries import NO_SIZE, size_of
@@ -31,10 +32,10 @@ from ._pickle import load
 from ._records import NO_FORMAT, NO_IMAGE, Record, unreadable
 
 ROWS = {  # how a row is spelled
-    "object": re.compile(r"(\d+)_(\d+)"),
-    "detector": re.compile(r"([^,]+),(\d+),(\d+)"),
-    "of_image": re.compile(r"(\d+)_(\d+)_\d+"),
-    "of_file": re.compile(r"(\d+),[^,]+"),
+    "object": re.compile(r"([0-9]{1,18})_([0-9]{1,18})"),
+    "detector": re.compile(r"([^,]+),([0-9]{1,18}),([0-9]{1,18})"),
+    "of_image": re.compile(r"([0-9]{1,18})_([0-9]{1,18})_[0-9]+"),
+    "of_file": re.compile(r"([0-9]{1,18}),[^,]+"),
 }
 
 
@@ -53,7 +54,9 @@ class Key(NamedTuple):
     @property
     def annotation(self) -> str:
         """As it stands in ids."""
-        return str(self.number) if self.detector is None else f"{self.detector}.{self.number}"
+        if self.detector is None:
+            return str(self.number)
+        return f"{words(self.detector)}.{self.number}".replace("/", "%2F")
 
 
 class Place(NamedTuple):
@@ -151,11 +154,12 @@ class Source:
         for outer, objects in self._mapping(load(self.pickle), "the pickle").items():
             detector, _, image = str(outer).rpartition("_")
             for number, value in self._mapping(objects, f"the value of key {outer!r}").items():
-                if not (image.isdecimal() and str(number).isdecimal()):
+                place = whole(image), whole(str(number))
+                if place[0] is None or place[1] is None:
                     raise DatasetNotReady(
                         f"{self.pickle}: the keys {outer!r}, {number!r} are not IMAGE or DETECTOR_IMAGE, OBJECT"
                     )
-                found[Key(detector or None, int(image), int(number))] = value
+                found[Key(detector or None, place[0], place[1])] = value
         return found
 
     def _mapping(self, value: Any, what: str) -> dict[Any, Any]:
@@ -195,7 +199,7 @@ class Source:
         try:
             found = msgspec.convert(value, Found)
             amodal, visible, given = map(_text, (found.gt_full_mask, found.gt_visible_mask, found.pred_visible_mask))
-        except (msgspec.MsgspecError, TypeError, RecursionError) as error:
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             return unreadable(str(key.image), key.annotation, where, NO_FORMAT, f"{where}: {error}")
         masks = masks_of(Raw(amodal), Raw(visible), "no visible mask (gt_visible_mask)")
         size = size_of(given)

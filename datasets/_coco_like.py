@@ -185,13 +185,13 @@ def record_of(path: Path, file: CocoFile[A], annotation: A, masks: Masks) -> Rec
 
 
 class _CategoriesOnly(Struct):
-    categories: list[Category] = []
+    categories: list[Raw] = []
 
 
 def categories_of(files: Sequence[Path]) -> dict[str, str]:
     """Names of the categories by their numbers, of the first JSON file among some; empty where there is none."""
     path = next((file for file in files if file.suffix in (".json", ".gz")), None)
-    entries = read_json(path, _CategoriesOnly).categories if path else []
+    entries, _ = each(read_json(path, _CategoriesOnly).categories if path else [], Category)
     names = {spelled(entry.id): words(entry.name) for entry in entries}
     return {number: name for number, name in names.items() if name}
 

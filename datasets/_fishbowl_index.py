@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord
+from amodal_bench.json_files import whole
 
 from ._fishbowl import Fish, Layout
 from ._index import cached, unchanged
@@ -116,8 +117,8 @@ def _clip_table(layout: Layout, clip: str) -> pa.Table:
 
 
 def _by_number(fish: Fish) -> tuple[bool, int, str]:
-    number = fish.id.isdecimal()
-    return not number, int(fish.id) if number else 0, fish.id
+    number = whole(fish.id)
+    return number is None, number or 0, fish.id
 
 
 def _areas(fish: Fish, frame: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from amodal_bench.cache import file_digest
 from amodal_bench.errors import BadRecord
 from amodal_bench.images import read_image
-from amodal_bench.json_files import number, words
+from amodal_bench.json_files import number, whole, words
 from amodal_bench.stamp import remembered
 from amodal_bench.types import Image
 
@@ -24,6 +24,7 @@ from ._fishbowl import Fish, Layout, Masks
 from ._pickle import load
 
 Records = dict[int, dict[str, Any]]  # by frame
+MOST_FRAME = 2**31 - 1
 KEY = re.compile(r"(?P<clip>[\w.-]+)_(?P<fish>[\w.-]+)")
 
 
@@ -94,6 +95,10 @@ def read_pickle(file: Path) -> dict[str, dict[str, Records]]:
 def _records(value: Any, where: str) -> Records:
     if not isinstance(value, dict) or not all(isinstance(record, dict) for record in value.values()):
         raise BadRecord(f"{where}: must map frames to records")
-    if not all(str(frame).isdecimal() for frame in value):
-        raise BadRecord(f"{where}: its frames must be whole numbers, the first is {next(iter(value))!r}")
-    return {int(frame): record for frame, record in value.items()}
+    records: Records = {}
+    for key, record in value.items():
+        frame = whole(str(key))
+        if frame is None or frame > MOST_FRAME:
+            raise BadRecord(f"{where}: its frames must be whole numbers, one is {str(key)[:40]!r}")
+        records[frame] = record
+    return records

@@ -22,6 +22,8 @@ from amodal_bench import rle
 from amodal_bench.errors import BadRecord
 from amodal_bench.types import Mask
 
+from ._entries import Side
+
 Kind = Literal["amodal", "visible", "hidden"]
 SEPARATORS = r"[\s_\-.:/@()]"
 CORNERS = 72  # of the polygon that a circle becomes
@@ -44,8 +46,8 @@ class LabelmeFile(Struct):
     """One image with its shapes."""
 
     shapes: list[Shape]
-    height: int = field(name="imageHeight")
-    width: int = field(name="imageWidth")
+    height: Side = field(name="imageHeight")
+    width: Side = field(name="imageWidth")
     path: str = field(name="imagePath", default="")
     data: str | None = field(name="imageData", default=None)
 

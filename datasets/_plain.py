@@ -42,7 +42,7 @@ def text(value: Any) -> bytes:
 def _plain(value: Any) -> Any:
     """NumPy's scalars and arrays as Python's, tuples as lists, bytes (counts of an RLE) as strings."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
@@ -50,5 +50,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return value.decode("latin1")
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()  # half a surrogate pair is no text that a file can hold
+        return _text(value)
     return value
+
+
+def _text(value: str) -> str:
+    """Half a surrogate pair, which no file can hold, becomes a question mark."""
+    return value.encode(errors="replace").decode()

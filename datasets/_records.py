@@ -103,8 +103,15 @@ def once(records: Sequence[Record], twice: str) -> Iterator[Record]:
 def _content(record: Record) -> tuple[Any, ...]:
     """All of a record, with masks that differ only in spaces made equal."""
     masks = (record.amodal, record.visible, record.invisible, record.given)
-    spelled = tuple(None if mask is None else msgspec.json.format(mask, indent=-1) for mask in masks)
-    return spelled, replace(record, amodal=b"", visible=None, invisible=None, given=None)
+    return tuple(map(_without_spaces, masks)), replace(record, amodal=b"", visible=None, invisible=None, given=None)
+
+
+def _without_spaces(mask: bytes | None) -> bytes | None:
+    """JSON text without spaces; as it stands where it is none, or is nested deeper than is read."""
+    try:
+        return None if mask is None else msgspec.json.format(mask, indent=-1)
+    except (msgspec.DecodeError, RecursionError):
+        return mask
 
 
 class Known(Struct):
@@ -139,7 +146,7 @@ def each(items: Sequence[Raw], kind: type[T]) -> tuple[list[T], list[Malformed]]
     for place, item in enumerate(items):
         try:
             good.append(msgspec.json.decode(item, type=kind, strict=False))
-        except (msgspec.ValidationError, ValueError) as error:
+        except (msgspec.ValidationError, ValueError, RecursionError) as error:
             bad.append(Malformed(place, _known(item), str(error)))
     return good, bad
 
@@ -147,7 +154,7 @@ def each(items: Sequence[Raw], kind: type[T]) -> tuple[list[T], list[Malformed]]
 def _known(item: Raw) -> Known:
     try:
         return msgspec.json.decode(item, type=Known)
-    except (msgspec.ValidationError, ValueError):
+    except (msgspec.ValidationError, ValueError, RecursionError):
         return Known()
 
 

@@ -21,7 +21,7 @@ from ._entries import NO_SIZE, Id, size_of, spelled
 from ._images import parts_of
 from ._records import NO_FORMAT, Record, each, unreadable
 
-FRAME = re.compile(r"\d{1,18}$")
+FRAME = re.compile(r"[0-9]{1,18}$")
 LACKING = "occluded, but there is no visible mask"
 NO_PLACE = "its image's file_name is not of the form SCENE/FRAME.bmp"
 

@@ -15,11 +15,13 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from amodal_bench import streams
@@ -38,6 +40,10 @@ log = logging.getLogger(__name__)
 
 OBJECT = re.compile(r"(?P<id>\d+)_(?P<name>.+)")
 MESH = "_mesh"  # ends the name of folders that SAIL-VOS 3D adds
+HEADER_DAMAGE = (  # what NumPy raises on damaged headers, which are Python text
+    ValueError, OSError, EOFError, SyntaxError, TokenError, TypeError, LookupError, ArithmeticError, MemoryError,
+    RecursionError,
+)  # fmt: skip
 Ids = NDArray[np.integer[Any]]
 
 
@@ -93,10 +99,9 @@ def _scene_records(scene: Path) -> Iterator[Record]:
 def _read_ids(path: Path) -> Ids | BadRecord:
     """The id map in the layout of run-length codes, or what is wrong with it: the objects of its frame are counted."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # a map: no header makes it larger than its file
-        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "iu":
-            found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise ValueError(f"expected whole numbers (H, W), got {found}")
+        array = open_memmap(path, mode="r")  # a map: no header makes it larger than its file
+        if array.ndim != 2 or array.dtype.kind not in "iu":
+            raise ValueError(f"expected whole numbers (H, W), got {array.dtype} of shape {array.shape}")
         height, width = array.shape
         check_size(height, width, str(path))
         return np.asfortranarray(array)
@@ -104,7 +109,7 @@ def _read_ids(path: Path) -> Ids | BadRecord:
         return BadRecord(f"id map {not_there(path)}")
     except BadRecord as error:
         return error
-    except (ValueError, OSError, EOFError) as error:
+    except HEADER_DAMAGE as error:
         return BadRecord(f"{path}: not a readable id map{unlike(path, 'a NumPy array')} ({error})")
 
 

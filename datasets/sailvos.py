@@ -122,7 +122,7 @@ or, one folder a scene:
         """What frame_stride leaves out."""
         stride = self.options.frame_stride
         if stride > 1:
-            frames = pc.extract_regex(self._index["image"], r"(?P<frame>\d+)$")
+            frames = pc.extract_regex(self._index["image"], r"(?P<frame>[0-9]{1,18})$")
             numbers = pc.cast(pc.struct_field(frames, "frame"), pa.int64()).to_numpy()
             yield "frame skipped by frame_stride", numbers % stride != 0
 
