@@ -42,6 +42,10 @@ class RunDamaged(Refused):
     """A run folder holds something that a run of this version cannot have written."""
 
 
+class RunNewer(RunDamaged):
+    """A run folder was written by a later version, which may hold what this one cannot read."""
+
+
 class Incomplete(RuntimeError):
     """A run ended before all that was asked for had a row; what is finished is kept. The command line exits with 1."""
 

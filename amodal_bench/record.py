@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from amodal_bench.documents import BadDocument, parse_json, read_small
-from amodal_bench.errors import RunDamaged
+from amodal_bench.errors import RunDamaged, RunNewer
 from amodal_bench.rows import SCHEMA_VERSION
 from amodal_bench.spec import RunSpec
 
@@ -128,7 +128,7 @@ def parse_record(path: Path, data: bytes) -> dict[str, Any]:
         raise RunDamaged(f"{path} holds {_kind(found)}, not the record of a run; {_WAY_OUT}")
     version = found.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RunDamaged(
+        raise RunNewer(
             f"{path} has schema version {version}; this amodal_bench reads up to {SCHEMA_VERSION}: upgrade it"
         )
     try:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from amodal_bench.cache import writing
 from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS
-from amodal_bench.errors import RunDamaged
+from amodal_bench.errors import RunDamaged, RunNewer
 
 SCHEMA_VERSION = 1
 _METADATA = {b"amodal_bench.schema_version": str(SCHEMA_VERSION).encode()}
@@ -76,7 +76,7 @@ def check_schema(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
     """Raise `RunDamaged` for a table of a newer version or with other columns."""
     version = (found.metadata or {}).get(b"amodal_bench.schema_version", b"0")
     if not version.isdigit() or int(version) > SCHEMA_VERSION:
-        raise RunDamaged(
+        raise RunNewer(
             f"{path} has schema version {version.decode(errors='replace')}; "
             f"this amodal_bench reads up to {SCHEMA_VERSION}: upgrade it"
         )

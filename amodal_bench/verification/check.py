@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from amodal_bench import plan as planning
-from amodal_bench.errors import Refused, RunDamaged
+from amodal_bench.errors import Refused, RunDamaged, RunNewer
 from amodal_bench.guard import Failure, guarded
 from amodal_bench.predict import Reporter
 from amodal_bench.protocol import DEFAULT
@@ -38,6 +38,8 @@ def verify(folder: RunFolder, means: Means, reporter: Reporter) -> Verification:
     check = _Check(folder, means, reporter)
     try:
         check.run()
+    except RunNewer as error:
+        check.refusal = str(error)
     except RunDamaged as error:
         check.differences.append(str(error))
     except Refused as error:
@@ -120,6 +122,8 @@ class _Check:
     def _noted(self) -> Iterator[None]:
         try:
             yield
+        except RunNewer:
+            raise
         except RunDamaged as error:
             self.differences.append(str(error))
 

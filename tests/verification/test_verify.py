@@ -305,6 +305,16 @@ def test_a_run_that_is_being_worked_on_is_left_alone(dilated: Path) -> None:
     )
 
 
+def test_a_run_of_a_later_version_is_not_said_to_differ(dilated: Path) -> None:
+    table = pq.read_table(dilated / "plan.parquet")
+    write_table(dilated / "plan.parquet", table.replace_schema_metadata({b"amodal_bench.schema_version": b"99"}))
+    for _ in range(2):
+        found = ab.verify(dilated, quick=True)
+        assert found.outcome == "refused"
+        assert "has schema version 99; this amodal_bench reads up to 1: upgrade it" in found.refusal
+        edit_record(dilated, lambda record: record.update(schema_version=99))
+
+
 def test_where_there_is_no_run_that_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds no run: name a folder"):
         ab.verify(tmp_path)
