@@ -200,11 +200,16 @@ def _record(
 
 
 def _sized(records: Sequence[Record]) -> Iterator[Record]:
-    """The records of an image; those whose masks were not read have empty ones of the others' size."""
-    size = next(((r.height, r.width) for r in records if r.visible is not None), (1, 1))
-    nothing = mask_text(np.zeros(size, dtype=np.bool_))
+    """The records of an image; those whose masks were not read have empty ones of the others' size.
+
+    Where none was read that size is not known, so that nothing can be said of the photo.
+    """
+    known = next(((r.height, r.width) for r in records if r.visible is not None), None)
+    height, width = known or (1, 1)
+    nothing = mask_text(np.zeros((height, width), dtype=np.bool_))
     for r in records:
-        yield replace(r, height=size[0], width=size[1], amodal=nothing) if r.visible is None else r
+        file = r.file if known else ""
+        yield replace(r, file=file, height=height, width=width, amodal=nothing) if r.visible is None else r
 
 
 def _masks(scene: Path, name: str) -> tuple[Mask, Mask]:

@@ -19,7 +19,7 @@ INDEX = pa.schema(
         ("is_stuff", pa.bool_()), ("declared_rate", pa.float64()), ("scene", pa.string()), ("front", pa.int64()),
         ("dropped", pa.string()), ("detail", pa.string()),
     ],
-    metadata={"revision": "4"},
+    metadata={"revision": "5"},
 )  # fmt: skip
 _PART = 20_000  # records
 _LONGEST_NOTHING = 20  # bytes
@@ -95,7 +95,7 @@ def once(records: Sequence[Record], twice: str) -> Iterator[Record]:
         if len(same) == 1 or record.dropped:
             yield record
         elif any(_content(other) != _content(record) for other in same):
-            yield replace(record, dropped=twice)
+            yield replace(record, dropped=twice, detail=record.where)
         else:
             yield record if record is same[0] else replace(record, dropped=COPY)
 

@@ -32,8 +32,9 @@ from amodal_bench.images import check_size, read_mask
 from amodal_bench.paths import id_part, is_hidden, shown
 from amodal_bench.types import Mask
 
+from ._areas import NO_AMODAL, NO_VISIBLE
 from ._codes import mask_text
-from ._records import Record, to_index
+from ._records import MALFORMED, Record, to_index
 from ._scenes import scenes_index
 
 log = logging.getLogger(__name__)
@@ -118,21 +119,21 @@ def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
     number, name = match.groups() if match else ("", "")
     place = id_part(scene.name)
     where = f"{place}/{id_part(path.parent.name)}/{path.name}"
-    amodal, visible, dropped = b"[]", None, None
+    amodal, visible, dropped, detail = b"[]", None, None, None
     height, width = (1, 1) if isinstance(seen, BadRecord) else seen.shape
     try:
         whole, part = _masks(path, seen, int(number))
     except BadRecord as error:
         log.warning("left out: %s", error)
-        dropped = "malformed mask"
+        dropped, detail = MALFORMED, str(error)
     else:
         amodal = mask_text(whole)
         visible = None if np.array_equal(whole, part) else mask_text(part)
-        dropped = "amodal mask is empty" if not whole.any() else "visible mask is empty" if not part.any() else None
+        dropped = NO_AMODAL if not whole.any() else NO_VISIBLE if not part.any() else None
     return Record(
         image=f"{place}:{path.stem}",
         annotation=number,
-        file=f"{place}/images/{path.stem}.bmp",
+        file="" if isinstance(seen, BadRecord) else f"{place}/images/{path.stem}.bmp",  # no photo of an unknown size
         where=where,
         height=height,
         width=width,
@@ -140,6 +141,7 @@ def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
         visible=visible,
         category=id_part(name),
         dropped=dropped,
+        detail=detail,
     )
 
 

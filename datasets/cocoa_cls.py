@@ -40,9 +40,7 @@ class CocoaClsOptions(InstanceOptions):
 
 def masks(annotation: VisibleAnnotation) -> Masks:
     """An object without `visible_mask` and `invisible_mask` is whole, unless its rate says otherwise."""
-    return annotation.masks(
-        "no visible mask (visible_mask), but an occlusion rate above 0" if annotation.rate else None
-    )
+    return annotation.masks(LACKING if annotation.rate else None)
 
 
 def read(path: Path) -> CocoFile[VisibleAnnotation]:

@@ -38,7 +38,7 @@ or, as SaVos and C2F-Seg pack it:
 <split>_data/<split>_data.pkl
 <split>_data/<split>_frames/<clip>/00000.png ...
 """,
-    splits={"train": {}, "val": {}, "test": {"clips": 1000, "frames": 128000}},
+    splits={"train": {}, "val": {}, "test": {"groups": 1000, "images": 128000}},
     default_split="test",
 )
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from amodal_bench.paths import id_part
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
+from ._areas import APART, NO_AMODAL, NO_VISIBLE
 from ._id_map import read_id_map
 from ._index import cached, unchanged
 from ._location import missing, some
@@ -185,10 +186,8 @@ class Folder(Dataset[FolderOptions]):
         ids = []
         for row in table.to_pylist():
             self.funnel.read += 1
-            if row["amodal"] == 0:
-                self.funnel.drop("amodal mask is empty")
-            elif row["visible"] == 0:
-                self.funnel.drop("visible mask is empty")
+            if fault := _fault_of(row):
+                self.funnel.drop(fault)
             else:
                 ids.append(f"folder/{self.split}/{row['image']}/{row['annotation']}")
                 if row["visible"] is None:
@@ -196,6 +195,15 @@ class Folder(Dataset[FolderOptions]):
                 elif row["outside"]:
                     self.funnel.note("visible mask sticks out of the amodal mask")
         return ids
+
+
+def _fault_of(row: Mapping[str, Any]) -> str | None:
+    """Why masks are no instance's, by their areas; None where they are, or were not read."""
+    if row["amodal"] == 0:
+        return NO_AMODAL
+    if row["visible"] == 0:
+        return NO_VISIBLE
+    return APART if row["outside"] is not None and row["outside"] == row["visible"] else None
 
 
 def _first_of(base: Path, names: Sequence[str]) -> Path:

@@ -1,7 +1,7 @@
 """The training set of pix2gestalt: objects of SA-1B, each pasted over by another one.
 
-Masks are not looked at on opening: there are some 837,000 pairs. An empty or unreadable one is a `BadRecord` when
-it is asked for, which a run records as an error row and training passes over.
+Masks are not looked at on opening: there are some 837,000 pairs. One that is empty, unreadable or wholly outside
+the other is a `BadRecord` when it is asked for, which a run records as an error row and training passes over.
 """
 
 import math
@@ -17,6 +17,7 @@ from amodal_bench.images import read_image, read_mask
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
+from ._areas import APART
 from ._pix2gestalt import ENDINGS, find_objects
 from ._subset import smallest
 
@@ -90,6 +91,8 @@ or the same ID.png in all four
         object = parse_id(id).image
         image = read_image(self._path(IMAGES, object))
         visible, amodal = (self._mask(self._path(kind, object), image.shape[:2]) for kind in (VISIBLE, WHOLE))
+        if not (visible & amodal).any():
+            raise BadRecord(f"{self._path(VISIBLE, object)}: {APART} ({self._path(WHOLE, object)})")
         return AmodalSample(AmodalQuery(id, object, image, visible), amodal)
 
     def _path(self, kind: str, id: str) -> Path:

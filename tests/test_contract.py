@@ -79,6 +79,8 @@ def test_a_datasets_card_is_complete(name: str) -> None:
     assert card.title
     assert card.licence
     assert card.default_split in card.splits
+    stated = {what for counts in card.splits.values() for what in counts}
+    assert stated <= {"images", "groups", "annotations", "instances"}, "doctor compares nothing else"
     assert card.embedded or (card.get and card.tree.strip())
     assert all(re.fullmatch(r"[0-9a-f]{8,64}", fingerprint) for fingerprint in card.releases)
 

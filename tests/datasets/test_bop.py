@@ -168,6 +168,14 @@ def test_a_missing_or_unequal_mask_is_counted_and_the_image_keeps_its_size(root:
     assert {fault.kind for fault in dataset.faults()} == {"malformed mask", "visible mask is empty"}
 
 
+def test_nothing_is_said_of_a_photo_none_of_whose_masks_can_be_read(root: Path) -> None:
+    (root / "test" / "000048" / "mask" / "000001_000000.png").unlink()
+    dataset = opened(root)
+    assert [(fault.id, fault.kind) for fault in dataset.faults() if "000048" in fault.id] == [
+        ("bop/test/000048:000001/0", "malformed mask")
+    ]
+
+
 def test_lists_of_unequal_length_are_refused(root: Path) -> None:
     path = root / "test" / "000048" / "scene_gt_info.json"
     path.write_text('{"1": []}')

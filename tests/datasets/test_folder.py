@@ -107,9 +107,12 @@ def test_empty_masks_are_counted_out_and_strays_noted(root: Path) -> None:
     write_object(root, "c", bar(0), bar(4))
     write_object(root, "d", bar(0), bar(0))
     write_object(root, "e", bar(4), bar(3))
+    write_object(root, "f", bar(4), ~bar(4))
     dataset = opened(root)
     assert len(dataset) == 3
-    assert dataset.funnel.dropped == {"visible mask is empty": 1, "amodal mask is empty": 1}
+    assert dataset.funnel.dropped == {
+        "visible mask is empty": 1, "amodal mask is empty": 1, "visible mask lies wholly outside the amodal mask": 1,
+    }  # fmt: skip
     assert dataset.funnel.noted == {"visible mask sticks out of the amodal mask": 1}
 
 

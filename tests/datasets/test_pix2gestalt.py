@@ -228,6 +228,9 @@ def test_broken_masks_are_bad_records(root: Path, kind: str) -> None:
     PIL.Image.fromarray(bar(0)).save(file)
     with pytest.raises(BadRecord, match=rf"{kind}/sa_1\.png: mask is empty, nothing is above 127"):
         dataset[0]
+    PIL.Image.fromarray(bar(SIDE) - bar(6)).save(file)
+    with pytest.raises(BadRecord, match=r"mask/sa_1\.png: visible mask lies wholly outside the amodal mask \(.*whole_"):
+        dataset[0]
     PIL.Image.fromarray(bar(3)[:4]).save(file)
     with pytest.raises(BadRecord, match=rf"{kind}/sa_1\.png is 8 x 4, its image in occlusion/ is 8 x 8"):
         dataset[0]

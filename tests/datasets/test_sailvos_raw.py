@@ -156,6 +156,10 @@ def damage(root: Path, how: str) -> None:
 def test_broken_files_are_counted_and_told(root: Path, how: str, text: str, caplog: pytest.LogCaptureFixture) -> None:
     damage(root, how)
     dataset = opened(root)
+    fault, *others = dataset.faults()
+    assert (fault.id, fault.kind) == ("sailvos/val/scene_b:000001/3", "malformed mask")
+    assert re.search(text, fault.detail)
+    assert [other.kind for other in others] == (["image is of another size"] if how == "shape" else [])
     assert spelled(dataset) == IDS[:4]
     assert dataset.funnel.as_dict()["dropped"] == {"malformed mask": 1}
     assert re.search(f"left out: .*{text}", caplog.text)

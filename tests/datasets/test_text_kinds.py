@@ -166,6 +166,9 @@ def test_of_identical_copies_one_stays_and_others_are_none(tmp_path: Path, datas
         assert dropped(found) == {COPY: 1}
         found = flat(tmp_path, dataset, cup, cup | {"segmentation": spelled(SEEN)}, {**cup, "id": 6})
         assert (len(found), dropped(found)) == (1, {"another annotation has the same id": 2})
+        assert [fault.detail for fault in found.faults()] == [
+            f"{Path(FLAT[dataset][0]).name}: image 7, annotation 5"
+        ] * 2
 
 
 @pytest.mark.parametrize("dataset", REGIONS)
