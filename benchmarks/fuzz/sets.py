@@ -224,7 +224,9 @@ def _clips(root: Path) -> None:
 
 def _visible(root: Path, kind: str) -> None:
     _modal(root)
-    found = [{"image_id": 7 + k % 2, "score": 0.9, "category_id": 3, "segmentation": _code(_box(0, 6))} for k in range(3)]
+    found = [
+        {"image_id": 7 + k % 2, "score": 0.9, "category_id": 3, "segmentation": _code(_box(0, 6))} for k in range(3)
+    ]
     if kind == "json":
         _write(root / "found.json", found)
         return
