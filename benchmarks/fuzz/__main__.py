@@ -32,7 +32,7 @@ from benchmarks.fuzz.sets import Sample, samples
 SECONDS, MEMORY = 5, 1 << 30  # of processor, bytes: more is a finding
 ADDRESSES = 4 << 30  # bytes, so that no case takes the machine
 PATIENCE = 300.0  # seconds; a process that lives longer hangs
-BATCH = 12  # cases a process
+BATCH = 40  # cases a process
 
 
 class Result(Struct):

@@ -36,8 +36,9 @@ NUMBERS: tuple[Any, ...] = (
 )  # fmt: skip
 TEXTS = (
     "", " ", "a", "7", "007", "7.0", "1e999", "nan", "..", ".", "/", "a/b", "../../x", "a\0b", "\ud800", "é", "²", "٣",
-    "9" * 5000, "x" * 300, "x/" * 300, "true", "b'", "b''", "0 1 2", "`", "\U0001f41f", "C:\\x", "file:///x", "%00", "*",
-    "A" * 200_000, "car_visible", "amodal", "mask", "circle", "rectangle", "line", "data:image/png;base64,", "iVBORw0KGgo=",
+    "9" * 5000, "x" * 300, "x/" * 300, "true", "b'", "b''", "0 1 2", "`", "\U0001f41f", "C:\\x", "file:///x", "%00",
+    "*", "A" * 200_000, "car_visible", "amodal", "mask", "circle", "rectangle", "line", "data:image/png;base64,",
+    "iVBORw0KGgo=",
 )  # fmt: skip
 OTHERS: tuple[Any, ...] = (
     None, True, False, [], {}, [[]], [{}], [None], [0], [1, 2, 3], {"size": [20, 32], "counts": ""}, {"size": [20, 32]},

@@ -70,8 +70,8 @@ def test_a_number_without_end_is_an_images_name_like_any_other() -> None:
 # FishBowl
 
 
-def savos(root: Path, fish: str, frame: Any) -> Any:
-    record = {"FM": [code(0, 9)], "VM": [code(0, 6)]}
+def savos(root: Path, fish: str, frame: Any, mask: Any = None) -> Any:
+    record = {"FM": [mask or code(0, 9)], "VM": [code(0, 6)]}
     photo(root / "test_data" / "test_frames" / "00007" / "00001.png")
     (root / "test_data" / "test_data.pkl").write_bytes(pickle.dumps({"7_3": {1: record}, fish: {frame: record}}))
     return ab.load_dataset("fishbowl", root=root)
@@ -93,8 +93,8 @@ def test_a_fish_may_have_any_number(tmp_path: Path) -> None:
 # C2F-Seg
 
 
-def c2f(root: Path, objects: Any, rows: str) -> Any:
-    (root / "kins_intersection.pkl").write_bytes(pickle.dumps(objects))
+def c2f(root: Path, objects: Any, rows: str, protocol: int = 4) -> Any:
+    (root / "kins_intersection.pkl").write_bytes(pickle.dumps(objects, protocol))
     (root / "kins_intersection_list.txt").write_text(rows)
     (root / "instances_val_upate.json").write_text(json.dumps({"images": [entry("000007.png")]}))
     photo(root / "testing" / "image_2" / "000007.png")
@@ -192,8 +192,8 @@ def stretched(descr: str, shape: str) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     "change",
     [stretched("'<i4'", "((("), stretched("'<i4'", "(" * 50), stretched("'x'", "(20, 32)"),
-     stretched("None", "(20, 32)"), stretched("'<i4'", "(99999999999, 99999999999)"), stretched("'<i4'", "(-1, 5)"), stretched("'<i4'", "(0, 0)"),
-     stretched("'|O'", "(20, 32)"), lambda data: data[:9], lambda data: b"PK\x03\x04" + data],
+     stretched("None", "(20, 32)"), stretched("'<i4'", "(99999999999, 99999999999)"),
+     stretched("'<i4'", "(-1, 5)"), stretched("'<i4'", "(0, 0)"), stretched("'|O'", "(20, 32)"), lambda data: data[:9], lambda data: b"PK\x03\x04" + data],
 )  # fmt: skip
 def test_an_id_map_with_a_damaged_header_is_counted(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     scene = tmp_path / "val" / "scene"
@@ -216,3 +216,36 @@ def test_a_frame_with_many_digits_has_the_number_of_the_last(tmp_path: Path) -> 
     content = {"images": [entry(name)], "annotations": [{"id": 1, "image_id": 7, "obj_id": 2, **masks}]}
     (tmp_path / "valid.json").write_text(json.dumps(content))
     assert len(ab.load_dataset("sailvos", root=tmp_path, frame_stride=2)) == 1
+
+
+# Pickles
+
+
+def laughing(times: int) -> list[Any]:
+    """A list that holds one list twice, which holds one list twice, and so on."""
+    value: list[Any] = [1]
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+def holding_itself() -> list[Any]:
+    value: list[Any] = [1]
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize("value", [laughing(60), holding_itself()])
+@pytest.mark.parametrize("open", [lambda root, mask: c2f(root, {7: {0: found(gt_full_mask=mask)}}, "7_0\n"),
+                                  lambda root, mask: savos(root, "7_8", 1, mask)])  # fmt: skip
+def test_lists_in_lists_without_end_are_refused(tmp_path: Path, open: Callable[[Path, Any], Any], value: Any) -> None:
+    with pytest.raises(DatasetNotReady, match=r"\.pkl: refused: written out, the pickle would hold more than"):
+        open(tmp_path, value)
+
+
+@pytest.mark.parametrize("mask", [np.empty((10**12, 0), dtype=np.int32), {"size": np.empty((10**9, 0, 10**9))}])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_large_array_of_nothing_is_refused(tmp_path: Path, mask: Any, protocol: int) -> None:
+    objects = {7: {0: found(gt_full_mask=mask)}}
+    with pytest.raises(DatasetNotReady, match=r"kins_intersection\.pkl: cannot be read as a pickle: .*holds nothing"):
+        c2f(tmp_path, objects, "7_0\n", protocol)
