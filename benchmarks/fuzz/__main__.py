@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ def apart(call: Callable[[], None], said: Path) -> int:
             call()
             os._exit(0)
         finally:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
     end = time.monotonic() + PATIENCE

@@ -181,9 +181,9 @@ def _changed(tree: Any, rng: random.Random) -> Any:
         elif way == 2 and isinstance(holder, dict):
             holder[rng.choice((*TEXTS[:-8], key))] = holder.pop(key)
         elif way == 3:
-            holder[key] = other[same] if not isinstance(other[same], (dict, list)) else _copy(other[same])
+            holder[key] = _copy(other[same])
         else:
-            holder[key] = rng.choice(rng.choice((NUMBERS, TEXTS, OTHERS)))
+            holder[key] = _copy(rng.choice(rng.choice((NUMBERS, TEXTS, OTHERS))))
     return box[0]
 
 
@@ -258,7 +258,7 @@ def _table(path: Path, rng: random.Random) -> None:
         return _flip(path, rng)
     place = rng.randrange(table.num_columns)
     name = table.column_names[place]
-    values = rng.choice(
+    values: list[Any] = rng.choice(
         (
             [None],
             ["x"],

@@ -191,10 +191,19 @@ def stretched(descr: str, shape: str) -> Callable[[bytes], bytes]:
 
 @pytest.mark.parametrize(
     "change",
-    [stretched("'<i4'", "((("), stretched("'<i4'", "(" * 50), stretched("'x'", "(20, 32)"),
-     stretched("None", "(20, 32)"), stretched("'<i4'", "(99999999999, 99999999999)"),
-     stretched("'<i4'", "(-1, 5)"), stretched("'<i4'", "(0, 0)"), stretched("'|O'", "(20, 32)"), lambda data: data[:9], lambda data: b"PK\x03\x04" + data],
-)  # fmt: skip
+    [
+        stretched("'<i4'", "((("),
+        stretched("'<i4'", "(" * 50),
+        stretched("'<i4'", "(99999999999, 99999999999)"),
+        stretched("'<i4'", "(-1, 5)"),
+        stretched("'<i4'", "(0, 0)"),
+        stretched("'x'", "(20, 32)"),
+        stretched("None", "(20, 32)"),
+        stretched("'|O'", "(20, 32)"),
+        lambda data: data[:9],
+        lambda data: b"PK\x03\x04" + data,
+    ],
+)
 def test_an_id_map_with_a_damaged_header_is_counted(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
     scene = tmp_path / "val" / "scene"
     for frame in ("000001", "000002"):
