@@ -190,13 +190,17 @@ def _mask_values(path: Path, image: PIL.ImageFile.ImageFile) -> tuple[NDArray[An
     if any("16" in str(tile[3]) for tile in image.tile):
         raise BadRecord(f"{path}: {_told(image)} with 16 bits a colour: save the mask as grey, 0 and 255")
     indices = np.asarray(image) if image.mode == "P" else None
-    pixels = np.asarray(image.convert("RGBA")).astype(np.int32)
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    grey = np.array_equal(red, green) and np.array_equal(red, blue)
-    values = red if grey else red << 16 | green << 8 | blue
+    colours = image.convert("RGBA")
+    red, green, blue, alpha = (np.asarray(colours.getchannel(channel)) for channel in "RGBA")
+    values: NDArray[Any] = red
+    if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+        values = red.astype(np.int32)
+        for channel in (green, blue):  # in place: a mask may have 50 million pixels
+            values <<= 8
+            values |= channel
     if indices is not None and len(np.unique(values)) < len(np.unique(indices)):
         raise BadRecord(f"{path}: {_told(image)} whose palette shows different values in one colour")
-    return values, pixels[..., 3].astype(np.uint8)
+    return values, alpha
 
 
 WHOLE = (1, 255, 65535, 0xFFFFFF)  # what the whole frame inside looks like

@@ -49,7 +49,7 @@ class Info(Struct):
     px_count_all: int
     px_count_visib: int
     visib_fract: float
-    bbox_obj: list[float]
+    bbox_obj: tuple[float, float, float, float]
 
     def leaves(self, height: int, width: int) -> bool:
         """Whether the silhouette reaches beyond the frame, where its mask ends."""

@@ -6,8 +6,10 @@ raw bytes in the place of object pointers, which is enough to corrupt the proces
 """
 
 import math
+import os
 import pickle
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from amodal_bench.errors import DatasetNotReady
 
 SIMPLE_DTYPE = re.compile(r"[<>|=]?[biufcSUO]\d*")
+_FEW, _REPEATED = 1_000_000, 8  # items that a pickle of any size may hold, and for each of its bytes
 # What damaged pickles were seen to raise, beside UnpicklingError, when their opcodes meet the wrong values.
 DAMAGE = (
     pickle.UnpicklingError,
@@ -40,13 +43,35 @@ def load(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return _Reader(file, path).load()
-    except FileNotFoundError:
-        raise DatasetNotReady(f"{path}: no such file") from None
+            value = _Reader(file, path).load()
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DatasetNotReady(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except DAMAGE as error:
         raise DatasetNotReady(
             f"{path}: cannot be read as a pickle: it is cut off, damaged or no pickle ({type(error).__name__}: {error})"
         ) from error
+    _check_repeats(path, value, _FEW + _REPEATED * size)
+    return value
+
+
+def _check_repeats(path: Path, value: Any, most: int) -> None:
+    """Raise `DatasetNotReady` where lists in lists that are one and the same come to more than `most` items.
+
+    A few bytes spell a list that holds another one twice, which holds another one twice, and so on without end.
+    """
+    waiting, items = [value], 0
+    while waiting:
+        found = waiting.pop()
+        inner = [*found.keys(), *found.values()] if isinstance(found, dict) else found
+        if isinstance(inner, (list, tuple, set, frozenset)):
+            items += len(inner)
+            waiting += (item for item in inner if isinstance(item, (dict, list, tuple, set, frozenset)))
+        if items > most:
+            raise DatasetNotReady(
+                f"{path}: refused: written out, the pickle would hold more than {most:,} items, for it repeats lists "
+                "in lists, or one holds itself. Get the official file again."
+            )
 
 
 class _Reader(pickle.Unpickler):
@@ -88,9 +113,16 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
             raise ValueError(f"an array of shape {shape!r}")
         if real.hasobject != isinstance(data, list):
             raise ValueError("an object array must hold a list, any other array bytes")
+        _check_nothing(shape, data)
         if isinstance(data, list) and len(data) != math.prod(shape):
             raise ValueError(f"an object array of shape {shape} holds {len(data)} objects")
         super().__setstate__((1, shape, real, fortran, data))
+
+
+def _check_nothing(shape: tuple[int, ...], data: Sequence[Any]) -> None:
+    """An array without a number in it may be a million rows long, which a list would write out."""
+    if not len(data) and math.prod(side or 1 for side in shape) > _FEW:
+        raise ValueError(f"an array of shape {shape!r} that holds nothing")
 
 
 def _real(dtype: object) -> np.dtype[Any]:
@@ -106,6 +138,7 @@ def _reconstruct(*_: object) -> NDArray[Any]:
 
 def _frombuffer(data: bytes, dtype: object, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
     """Stands in for NumPy's function of this name: protocol 5."""
+    _check_nothing(shape, data)
     return np.frombuffer(data, dtype=_real(dtype)).reshape(shape, order=order)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -76,10 +76,19 @@ def to_index(records: Iterable[Record]) -> pa.Table:
     """Records as the table that is cached; a part at a time, so that a million are not held twice."""
     rest = iter(records)
     parts = [INDEX.empty_table()]
-    names = [field.name for field in fields(Record)]
+    names = INDEX.names
     while kept := list(itertools.islice(rest, _PART)):
-        parts.append(pa.table({name: [getattr(r, name) for r in kept] for name in names}, schema=INDEX))
+        columns = [_column([getattr(r, name) for r in kept], INDEX.field(name).type) for name in names]
+        parts.append(pa.Table.from_arrays(columns, schema=INDEX))
     return pa.concat_tables(parts)
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """An Arrow array; half a surrogate pair, which pickles may hold and no file can, becomes a question mark."""
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([None if text is None else text.encode(errors="replace").decode() for text in values], kind)
 
 
 def once(records: Sequence[Record], twice: str) -> Iterator[Record]:

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.lib.format import open_memmap
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from amodal_bench import streams
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 OBJECT = re.compile(r"(?P<id>\d+)_(?P<name>.+)")
 MESH = "_mesh"  # ends the name of folders that SAIL-VOS 3D adds
+HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}  # 3.0 is for names in other scripts
 HEADER_DAMAGE = (  # what NumPy raises on damaged headers, which are Python text
     ValueError, OSError, EOFError, SyntaxError, TokenError, TypeError, LookupError, ArithmeticError, MemoryError,
     RecursionError,
@@ -100,12 +101,14 @@ def _scene_records(scene: Path) -> Iterator[Record]:
 def _read_ids(path: Path) -> Ids | BadRecord:
     """The id map in the layout of run-length codes, or what is wrong with it: the objects of its frame are counted."""
     try:
-        array = open_memmap(path, mode="r")  # a map: no header makes it larger than its file
-        if array.ndim != 2 or array.dtype.kind not in "iu":
-            raise ValueError(f"expected whole numbers (H, W), got {array.dtype} of shape {array.shape}")
-        height, width = array.shape
-        check_size(height, width, str(path))
-        return np.asfortranarray(array)
+        with path.open("rb") as file:
+            shape, fortran, dtype = HEADERS[read_magic(file)](file)
+            start = file.tell()
+        if len(shape) != 2 or min(shape) < 1 or dtype.kind not in "iu":
+            raise ValueError(f"expected whole numbers (H, W), got {dtype} of shape {shape}")
+        check_size(*shape, str(path))
+        order: Literal["F", "C"] = "F" if fortran else "C"
+        return np.asfortranarray(np.memmap(path, dtype, "r", start, shape, order))
     except FileNotFoundError:
         return BadRecord(f"id map {not_there(path)}")
     except BadRecord as error:

@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from benchmarks.fuzz.sets import Sample, samples
 SECONDS, MEMORY = 5, 1 << 30  # of processor, bytes: more is a finding
 ADDRESSES = 4 << 30  # bytes, so that no case takes the machine
 PATIENCE = 300.0  # seconds; a process that lives longer hangs
-BATCH = 12  # cases a process
+BATCH = 40  # cases a process
 
 
 class Result(Struct):
@@ -67,7 +68,7 @@ def apart(call: Callable[[], None], said: Path) -> int:
             call()
             os._exit(0)
         finally:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
     end = time.monotonic() + PATIENCE

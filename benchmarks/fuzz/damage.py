@@ -22,17 +22,23 @@ from amodal_bench.guard import Failure, guarded
 IMAGES = (".png", ".jpg", ".bmp")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16")
 HOLDS = {  # the modes that a format can hold
-    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"), "GIF": ("1", "L", "P"),
-    "BMP": ("1", "L", "P", "RGB"), "TIFF": MODES, "WEBP": ("RGB", "RGBA"), "PPM": ("1", "L", "RGB", "I", "F"),
-}  # fmt: skip
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"),
+    "GIF": ("1", "L", "P"),
+    "BMP": ("1", "L", "P", "RGB"),
+    "TIFF": MODES,
+    "WEBP": ("RGB", "RGBA"),
+    "PPM": ("1", "L", "RGB", "I", "F"),
+}
 NUMBERS: tuple[Any, ...] = (
     0, 1, -1, 2, 7, 0.5, -0.0, 1.0, 1e12, -1e12, 2e8, 1e300, 2**31, 2**31 - 1, -(2**31), 2**32, 2**53, 2**63, 2**64,
     10**30, 10**400, 30_000, 30_001, 50_000_001, float("nan"), float("inf"), float("-inf"),
 )  # fmt: skip
 TEXTS = (
-    "", " ", "a", "7", "007", "7.0", "1e999", "nan", "..", ".", "/", "a/b", "../../x", "a\0b", "\ud800", "é", "²", "٣", "9" * 5000,
-    "x" * 300, "x/" * 300, "true", "b'", "b''", "0 1 2", "`", "\U0001f41f", "C:\\x", "file:///x", "%00", "*", "A" * 200_000,
-    "car_visible", "amodal", "mask", "circle", "rectangle", "line", "data:image/png;base64,", "iVBORw0KGgo=",
+    "", " ", "a", "7", "007", "7.0", "1e999", "nan", "..", ".", "/", "a/b", "../../x", "a\0b", "\ud800", "é", "²", "٣",
+    "9" * 5000, "x" * 300, "x/" * 300, "true", "b'", "b''", "0 1 2", "`", "\U0001f41f", "C:\\x", "file:///x", "%00",
+    "*", "A" * 200_000, "car_visible", "amodal", "mask", "circle", "rectangle", "line", "data:image/png;base64,",
+    "iVBORw0KGgo=",
 )  # fmt: skip
 OTHERS: tuple[Any, ...] = (
     None, True, False, [], {}, [[]], [{}], [None], [0], [1, 2, 3], {"size": [20, 32], "counts": ""}, {"size": [20, 32]},
@@ -108,7 +114,9 @@ def _grow(path: Path, rng: random.Random) -> None:
 
 
 def _empty(path: Path, rng: random.Random) -> None:
-    path.write_bytes(rng.choice((b"", b"\0" * 100, b"\n", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n")))
+    path.write_bytes(
+        rng.choice((b"", b"\0" * 100, b"\n", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"))
+    )
 
 
 def _lose(path: Path, rng: random.Random) -> None:
@@ -119,7 +127,7 @@ def _lose(path: Path, rng: random.Random) -> None:
         path.unlink()
 
 
-def _folder(path: Path, rng: random.Random) -> None:
+def _folder(path: Path, rng: random.Random) -> None:  # noqa: ARG001  (as the others)
     path.unlink()
     path.mkdir()
 
@@ -129,7 +137,7 @@ def _link(path: Path, rng: random.Random) -> None:
     path.symlink_to(rng.choice(("nowhere", "..", ".", "/dev/null")))
 
 
-def _loop(path: Path, rng: random.Random) -> None:
+def _loop(path: Path, rng: random.Random) -> None:  # noqa: ARG001
     path.unlink()
     path.symlink_to(path.name)
 
@@ -173,9 +181,9 @@ def _changed(tree: Any, rng: random.Random) -> Any:
         elif way == 2 and isinstance(holder, dict):
             holder[rng.choice((*TEXTS[:-8], key))] = holder.pop(key)
         elif way == 3:
-            holder[key] = other[same] if not isinstance(other[same], (dict, list)) else _copy(other[same])
+            holder[key] = _copy(other[same])
         else:
-            holder[key] = rng.choice(rng.choice((NUMBERS, TEXTS, OTHERS)))
+            holder[key] = _copy(rng.choice(rng.choice((NUMBERS, TEXTS, OTHERS))))
     return box[0]
 
 
@@ -195,7 +203,23 @@ def _copy(tree: Any) -> Any:
 def _token(path: Path, rng: random.Random) -> None:
     text = path.read_bytes()
     place = rng.randrange(len(text) + 1)
-    tokens = (b",", b"[", b"]", b"{", b"}", b'"', b"NaN", b"-Infinity", b"\\u0000", b"\\ud800", b"\xff", b"\xef\xbb\xbf", b"1e999", b"/*", b"9" * 5000)
+    tokens = (
+        b",",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b'"',
+        b"NaN",
+        b"-Infinity",
+        b"\\u0000",
+        b"\\ud800",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"1e999",
+        b"/*",
+        b"9" * 5000,
+    )
     path.write_bytes(text[:place] + rng.choice(tokens) + text[place:])
 
 
@@ -221,7 +245,9 @@ def _pack(path: Path, rng: random.Random) -> None:
 def _row(path: Path, rng: random.Random) -> None:
     rows = path.read_text(errors="replace").splitlines() or [""]
     place = rng.randrange(len(rows))
-    rows[place] = rng.choice((rows[place] * 2, rows[place].replace("_", ","), *TEXTS[:-8], "9_9", "0_0_0", "1,x", "x,1,1")).replace("\ud800", "")
+    rows[place] = rng.choice(
+        (rows[place] * 2, rows[place].replace("_", ","), *TEXTS[:-8], "9_9", "0_0_0", "1,x", "x,1,1")
+    ).replace("\ud800", "")
     path.write_text("\n".join(rows))
 
 
@@ -232,7 +258,22 @@ def _table(path: Path, rng: random.Random) -> None:
         return _flip(path, rng)
     place = rng.randrange(table.num_columns)
     name = table.column_names[place]
-    values = rng.choice(([None], ["x"], [1.5], [2**60], [b"\xff"], [[1, 2]], [{"a": 1}], [True], [float("nan")], ["\0"], [[]], ["9" * 5000]))
+    values: list[Any] = rng.choice(
+        (
+            [None],
+            ["x"],
+            [1.5],
+            [2**60],
+            [b"\xff"],
+            [[1, 2]],
+            [{"a": 1}],
+            [True],
+            [float("nan")],
+            ["\0"],
+            [[]],
+            ["9" * 5000],
+        )
+    )
     table = table.set_column(place, name, pa.array(values * len(table))) if rng.random() < 0.8 else table.drop([name])
     pq.write_table(table, path)
     return None
@@ -264,7 +305,9 @@ def _png_header(path: Path, rng: random.Random) -> None:
         side = rng.choice((0, 1, 19, 33, 7000, 30_001, 2**31 - 1, 2**32 - 1))
         data[16 + 4 * way : 20 + 4 * way] = struct.pack(">I", side)
     elif way == 2:
-        data[24:29] = bytes((rng.choice((1, 2, 4, 8, 16, 3)), rng.choice((0, 2, 3, 4, 6, 1)), 0, 0, rng.choice((0, 1, 2))))
+        data[24:29] = bytes(
+            (rng.choice((1, 2, 4, 8, 16, 3)), rng.choice((0, 2, 3, 4, 6, 1)), 0, 0, rng.choice((0, 1, 2)))
+        )
     else:
         text = zlib.compress(b"\0" * rng.choice((10, 30_000_000)))
         kind = rng.choice((b"zTXt", b"iCCP", b"eXIf", b"tEXt", b"tRNS", b"PLTE", b"acTL", b"iTXt"))
@@ -294,11 +337,33 @@ def _header(path: Path, rng: random.Random) -> None:
     start, end = data.find(b"{"), data.find(b"}")
     if start < 0 or end < start:
         return _flip(path, rng)
-    shapes = ("(24, 32)", "(99999999, 99999999)", "(-1, 5)", "(24,)", "()", "24", "[24, 32]", "(24.0, 32)", "(0, 0)", "((((")
-    kinds = ("'<i4'", "'|O'", "[('a', '<i4')]", "'V99999'", "None", "'<M8[ns]'", "'x'", "'<f4'", "(" * 500, "'<i1'", "'<U9'")
-    text = "{'descr': %s, 'fortran_order': %s, 'shape': %s, }" % (
-        rng.choice(kinds), rng.choice(("False", "True", "None", "1")), rng.choice(shapes),
-    )  # fmt: skip
+    shapes = (
+        "(24, 32)",
+        "(99999999, 99999999)",
+        "(-1, 5)",
+        "(24,)",
+        "()",
+        "24",
+        "[24, 32]",
+        "(24.0, 32)",
+        "(0, 0)",
+        "((((",
+    )
+    kinds = (
+        "'<i4'",
+        "'|O'",
+        "[('a', '<i4')]",
+        "'V99999'",
+        "None",
+        "'<M8[ns]'",
+        "'x'",
+        "'<f4'",
+        "(" * 500,
+        "'<i1'",
+        "'<U9'",
+    )
+    order = rng.choice(("False", "True", "None", "1"))
+    text = f"{{'descr': {rng.choice(kinds)}, 'fortran_order': {order}, 'shape': {rng.choice(shapes)}, }}"
     data = data[:start] + text.encode().ljust(end + 1 - start) + data[end + 1 :]
     path.write_bytes(data)
     return None

@@ -208,7 +208,12 @@ def _labelme(root: Path) -> None:
     ]
     second = [shape("dot", [[4, 4], [6, 6]], shape_type="mask", mask=square), shape("cup", corners(8, 12))]
     for name, shapes in (("a", first), ("day/b", second)):
-        facts = {"version": "5.5.0", "flags": {}, "imagePath": f"{Path(name).name}.png", "imageData": None}
+        facts: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "imagePath": f"{Path(name).name}.png",
+            "imageData": None,
+        }
         _write(root / f"{name}.json", {**facts, "shapes": shapes, "imageHeight": HEIGHT, "imageWidth": WIDTH})
         _photo(root / f"{name}.png")
 
@@ -224,9 +229,11 @@ def _clips(root: Path) -> None:
 
 def _visible(root: Path, kind: str) -> None:
     _modal(root)
-    found = [{"image_id": 7 + k % 2, "score": 0.9, "category_id": 3, "segmentation": _code(_box(0, 6))} for k in range(3)]
+    found: list[dict[str, Any]] = [
+        {"image_id": 7 + k % 2, "score": 0.9, "category_id": 3, "segmentation": _code(_box(0, 6))} for k in range(3)
+    ]
     if kind == "json":
         _write(root / "found.json", found)
         return
-    rows = [{**one["segmentation"], **{k: one[k] for k in ("image_id", "score", "category_id")}} for one in found]
-    pq.write_table(pa.Table.from_pylist(rows), root / "found.parquet")
+    rows = pa.Table.from_pylist([{**one, **one.pop("segmentation")} for one in found])
+    pq.write_table(rows, root / "found.parquet")
