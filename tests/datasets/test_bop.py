@@ -177,6 +177,16 @@ def test_lists_of_unequal_length_are_refused(root: Path) -> None:
     assert opened(root)[4].declared_rate is None
 
 
+@pytest.mark.parametrize("box", [[], [0, 0, 4], [0, 0, 4, 4, 4], [0, 0, "x", 4], None])
+def test_a_box_that_is_none_is_refused(root: Path, box: object) -> None:
+    path = root / "test" / "000048" / "scene_gt_info.json"
+    infos = json.loads(path.read_text())
+    next(iter(infos.values()))[0]["bbox_obj"] = box
+    path.write_text(json.dumps(infos))
+    with pytest.raises(DatasetNotReady, match=r"scene_gt_info\.json: not in the official format: .*bbox_obj"):
+        opened(root)
+
+
 def test_photos_may_lie_elsewhere_and_a_missing_one_is_a_bad_record(root: Path, tmp_path: Path) -> None:
     dataset = opened(root, images=tmp_path / "photos")
     with pytest.raises(BadRecord, match=r"000002, image 3, object 0: image 000002/rgb/000003\.png not found in"):
