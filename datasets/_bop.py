@@ -16,11 +16,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from amodal_bench import streams
 from amodal_bench.errors import BadRecord, DatasetNotReady
@@ -37,6 +38,9 @@ PHOTOS = ("rgb", "gray")
 NOT_ASKED = "not among the targets"
 
 
+Count = Annotated[int, Meta(ge=0, le=2**53)]  # pixels; more is no count, and no number of 64 bits in the end
+
+
 class Pose(Struct):
     """One object of an image; its pose is not read."""
 
@@ -46,8 +50,8 @@ class Pose(Struct):
 class Info(Struct):
     """What BOP's toolkit counted; `bbox_obj` and `px_count_all` are of the whole silhouette, beyond the frame too."""
 
-    px_count_all: int
-    px_count_visib: int
+    px_count_all: Count
+    px_count_visib: Count
     visib_fract: float
     bbox_obj: tuple[float, float, float, float]
 

@@ -23,7 +23,7 @@ def read_pickle(path: Path, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         raise DatasetNotReady(f"{path}: not in the official format: {error}") from None
     except RecursionError:
-        raise DatasetNotReady(f"{path}: not in the official format: a list that holds itself") from None
+        raise DatasetNotReady(f"{path}: not in the official format: lists are nested deeper than is read") from None
 
 
 def convert(value: Any, kind: type[T]) -> T | str:

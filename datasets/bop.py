@@ -162,9 +162,11 @@ test_targets_bop19.json                    for --set dataset.targets=bop19
         table = self._index.select(["image", "annotation", "height", "width", "visible"]).to_pydict()
         found = {}
         for place, (image, annotation, height, width, visible) in enumerate(zip(*table.values(), strict=True)):
+            if visible is None:  # not read, or of an image without a number
+                continue
             scene, _, number = image.rpartition(":")
             own = infos[scene].get(str(int(number)))
-            if own and visible is not None:
+            if own:
                 found[place] = own[int(annotation)], (height, width)
         return found
 

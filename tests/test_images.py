@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -363,6 +364,18 @@ def test_masks_of_any_lossless_format_are_masks(tmp_path: Path, inside: NDArray[
 def test_masks_of_32_bits_are_masks(tmp_path: Path, inside: NDArray[np.bool_], dtype: type) -> None:
     path = saved(tmp_path / "a.tif", PIL.Image.fromarray(inside.astype(dtype)), "TIFF")
     np.testing.assert_array_equal(read_mask(path), inside)
+
+
+def test_a_mask_in_colour_takes_a_few_bytes_a_pixel(tmp_path: Path) -> None:
+    pixels = np.zeros((1000, 1000, 3), dtype=np.uint8)
+    pixels[200:700, 300:600] = (128, 0, 64)
+    PIL.Image.fromarray(pixels).save(tmp_path / "m.png")
+    tracemalloc.start()
+    mask = read_mask(tmp_path / "m.png")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mask.sum() == 150_000
+    assert peak < 14 * mask.size
 
 
 @pytest.mark.parametrize("value", [1, 255])

@@ -235,5 +235,5 @@ def _visible(root: Path, kind: str) -> None:
     if kind == "json":
         _write(root / "found.json", found)
         return
-    rows = pa.Table.from_pylist([{**one, **one.pop("segmentation")} for one in found])
+    rows = pa.Table.from_pylist([{**one.pop("segmentation"), **one} for one in found])
     pq.write_table(rows, root / "found.parquet")

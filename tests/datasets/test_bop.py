@@ -185,6 +185,23 @@ def test_lists_of_unequal_length_are_refused(root: Path) -> None:
     assert opened(root)[4].declared_rate is None
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("bbox_obj", box) for box in ([], [0, 0, 4], [0, 0, 4, 4, 4], [0, 0, "x", 4], None)),
+        ("px_count_all", 10**30),
+        ("px_count_visib", -1),
+    ],
+)
+def test_a_box_or_a_count_that_is_none_is_refused(root: Path, key: str, value: object) -> None:
+    path = root / "test" / "000048" / "scene_gt_info.json"
+    infos = json.loads(path.read_text())
+    next(iter(infos.values()))[0][key] = value
+    path.write_text(json.dumps(infos))
+    with pytest.raises(DatasetNotReady, match=rf"scene_gt_info\.json: not in the official format: .*{key}"):
+        opened(root)
+
+
 def test_photos_may_lie_elsewhere_and_a_missing_one_is_a_bad_record(root: Path, tmp_path: Path) -> None:
     dataset = opened(root, images=tmp_path / "photos")
     with pytest.raises(BadRecord, match=r"000002, image 3, object 0: image 000002/rgb/000003\.png not found in"):

@@ -151,11 +151,15 @@ def test_an_image_of_bop_without_a_number_of_its_own_is_left_out(tmp_path: Path,
             path = scene / kind / f"{number:06d}_000000.png"
             path.parent.mkdir(exist_ok=True)
             PIL.Image.fromarray(rle.decode(code(0, 9))).save(path)
-    (scene / "scene_gt.json").write_text(json.dumps({number: [{"obj_id": 5}] for number in ("3", "4", image)}))
+    info = {"px_count_all": 90, "px_count_visib": 90, "visib_fract": 1, "bbox_obj": [0, 5, 9, 10]}
+    numbers = ("3", "4", image)
+    (scene / "scene_gt.json").write_text(json.dumps({number: [{"obj_id": 5}] for number in numbers}))
+    (scene / "scene_gt_info.json").write_text(json.dumps({number: [info] for number in numbers}))
     dataset = ab.load_dataset("bop", root=tmp_path)
     assert list(dataset.ids())[-1] == "bop/test/000001:000004/0"
     assert dataset.funnel.dropped["not in the official format"] == (2 if image == "03" else 1)
     assert any("is no whole number, or there twice" in fault.detail for fault in dataset.faults())
+    assert list(dataset.remarks()) == []
 
 
 @pytest.mark.parametrize("sides", [(10**30, 32), (20, -3), (0, 0), (20, 10**9)])

@@ -160,7 +160,7 @@ class Call:
         (lambda data: pickle.dumps(data)[:-40], r"eval_10\.29\.pkl: cannot be read as a pickle: it is cut off"),
         (lambda data: [data], r"not in the official format: Expected `object`, got `array`"),
         (lambda data: {"images": []}, r"Object missing required field `annotations`"),
-        (cyclic, r"a list that holds itself"),
+        (cyclic, r"or one holds itself"),
         (
             lambda data: {**data, "annotations": data["annotations"][:1]},
             r"pkl: 2 images and 1 annotations: the lists belong together place by place.*official file again",
