@@ -25,7 +25,7 @@ OPTIONS = $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASE
   $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench score verify train ablation report figure tables compare audit doctor list test lint perf fuzz clean
+.PHONY: help setup bench score verify train ablation report figure tables compare audit doctor list test lint perf fuzz soak clean
 
 help: ## this text
 	@echo "make TARGET [METHOD=m[,m]] [DATASET=d[,d]] [SPLIT=s] [LIMIT=n] [SEED=n[,n]] [ROOT=dir] [DATA_ROOT=dir] [ARGS='...']"
@@ -89,6 +89,9 @@ perf: $(VENV)/.installed-dev ## the speed comparisons in benchmarks/
 
 fuzz: $(VENV)/.installed-dev ## open damaged datasets of every layout for ten minutes
 	PYTHONPATH=. $(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+soak: $(VENV)/.installed-dev ## kill, crowd and starve runs for a quarter of an hour; writes docs/soak.md
+	$(BIN)/python benchmarks/soak --write docs/soak.md $(ARGS)
 
 clean: ## remove .venv and what tools left (results, data and weights stay)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,10 +1,28 @@
 """Percentile bootstrap intervals that draw whole groups, since instances of one image are not independent."""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_CHUNK_BYTES = 64 << 20
+Codes = NDArray[np.int64]
+BLOCKS = 5_000
+_CHUNK_BYTES = 16 << 20
+
+
+def blocks(groups: pd.Series) -> Codes:
+    """Number (N,) of each instance's group, in the order of the groups' names: what is drawn together.
+
+    More than `BLOCKS` groups are put together into so many blocks, each of every `BLOCKS`-th group in the order of the
+    instances. Sums over blocks of independent groups have the same variance; estimated from B blocks, the width of an
+    interval has a relative standard error of 1 / sqrt(2 B), here 1 %, where 2,000 draws alone leave about 3 %.
+    """
+    codes, names = pd.factorize(groups, sort=False)
+    if len(names) > BLOCKS:
+        return np.asarray(codes % BLOCKS, dtype=np.int64)
+    places = np.empty(len(names), dtype=np.int64)
+    places[np.argsort(np.asarray(names, dtype=object))] = np.arange(len(names))
+    return np.asarray(places[codes], dtype=np.int64)
 
 
 def ratio_intervals(
@@ -48,6 +66,8 @@ def resampled_sums(columns: Floats, draws: int, rng: np.random.Generator) -> Flo
     sums = np.empty((draws, columns.shape[1]))
     for start in range(0, draws, chunk):
         stop = min(start + chunk, draws)
-        times = np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(start, stop)])
-        sums[start:stop] = times.astype(np.float64) @ columns
+        times = np.empty((stop - start, groups))
+        for drawn in times:
+            drawn[:] = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+        sums[start:stop] = times @ columns
     return sums

@@ -21,10 +21,12 @@ _LINGER = 1.0  # seconds that its output may stay open after its end
 class Orders(Settings):
     """What a worker is to do: its shard (number, count), or nothing but the instances that must run alone.
 
-    `skip` holds what is not to be tried again in this command.
+    `key` is the run's: a worker that resolves the request to another one, because data or code have changed since,
+    does nothing. `skip` holds what is not to be tried again in this command.
     """
 
     request: dict[str, Any]
+    key: str
     shard: tuple[int, int] | None = None
     alone: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from amodal_bench import provenance, store
-from amodal_bench.errors import Refused
+from amodal_bench.errors import Refused, RunDamaged
 from amodal_bench.locate import (
     Checkpoint,
     DataFlags,
@@ -133,9 +133,18 @@ def prepare(request: Request) -> Job:
         visible=spelled(request.visible),
         seed=request.seed,
     )
-    store.check_writable(request.results)
     folder = store.run_folder(request.results, spec, preset.name)
+    if not _is_complete(folder):
+        store.check_writable(request.results)
     return Job(request, preset, dataset, location, checkpoint, pretrained, spec, folder, device)
+
+
+def _is_complete(folder: RunFolder) -> bool:
+    """Whether the run only has to be shown; a damaged one is begun again or refused later."""
+    try:
+        return folder.complete
+    except RunDamaged:
+        return False
 
 
 def check_installed(preset: Preset) -> None:

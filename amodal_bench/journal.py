@@ -28,7 +28,8 @@ class Journal:
         self._path = run / FOLDER / f"{worker}.json"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.pwrite(self._file, Holder.me().model_dump_json().encode().ljust(_HEAD), 0)
+        head = f"{Holder.me().model_dump_json()}\n{os.fstat(self._file).st_ino}"
+        os.pwrite(self._file, head.encode().ljust(_HEAD), 0)
         self._steps = 0
         self.holds([])
         self._pulse = Pulse(self._path)
@@ -55,16 +56,20 @@ class Entry:
         self.path = path
         self.worker = path.stem
         try:
-            text = path.read_bytes()
+            text, inode = path.read_bytes(), path.stat().st_ino
         except OSError:
-            text = b""
-        self._holder = Holder.read(text[:_HEAD].strip())
+            text, inode = b"", 0
+        holder, _, written = text[:_HEAD].strip().partition(b"\n")
+        self._holder = Holder.read(holder)
+        self._copied = written != str(inode).encode()
         self.step, self.ids, self.alone = _state(text[_HEAD:])
 
     @property
     def alive(self) -> bool:
-        """Whether the process that wrote it still runs."""
-        return self._holder is not None and self._holder.alive(self.path)
+        """Whether the process that wrote it still runs. In a folder that was copied meanwhile, it is not at work."""
+        if self._holder is None or (self._holder.here and self._copied):
+            return False
+        return self._holder.alive(self.path)
 
     def __str__(self) -> str:
         return str(self._holder) if self._holder else self.worker

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
-from scipy.optimize import linear_sum_assignment
 
 from amodal_bench import rle
 from amodal_bench.errors import BadRecord
@@ -124,5 +123,7 @@ def _overlaps(truths: list[rle.Code], detections: list[rle.Code]) -> Floats:
 def assign(overlaps: Floats, allowed: Bools) -> list[tuple[int, int]]:
     """(row, column) pairs, each row and column at most once, all `allowed`, whose overlaps have the largest sum."""
     weights = np.where(allowed, overlaps, 0.0)
+    from scipy.optimize import linear_sum_assignment  # heavy, and few commands need it
+
     rows, columns = linear_sum_assignment(weights, maximize=True)
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if allowed[r, c] and weights[r, c] > 0]

@@ -1,14 +1,19 @@
 """Which instances a run predicts, in which order, and who of several workers takes which."""
 
 import hashlib
-from collections import Counter
+from itertools import islice
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.rows import PLAN
 from amodal_bench.types import check_id, is_text
+
+_CHUNK = 65_536  # ids that are Python objects at a time
 
 
 def make_plan(dataset: AnyDataset) -> pa.Table:
@@ -17,40 +22,59 @@ def make_plan(dataset: AnyDataset) -> pa.Table:
     Any prefix is so a random subset of groups that is the same for every method, and a longer prefix keeps it.
     `index` is the place in `dataset.ids()`. Raises `Refused` for ids that are no texts of four parts or not unique.
     """
-    ids = list(dataset.ids())
-    groups = _groups(dataset, ids)
-    if len(set(ids)) != len(ids):
-        twice = next(id for id, times in Counter(ids).items() if times > 1)
+    ids, groups = _columns(dataset)
+    if pc.count_distinct(ids).as_py() != len(ids):
+        counted = pc.value_counts(ids)
+        twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))[0]
         raise Refused(f"{dataset.card.title}: the id {twice} stands for two instances")
-    place = {group: hashlib.sha256(group.encode()).digest() for group in set(groups)}
-    order = sorted(range(len(ids)), key=lambda i: (place[groups[i]], i))
-    return pa.table(
-        {"id": [ids[i] for i in order], "group_id": [groups[i] for i in order], "index": order}, schema=PLAN
-    )
+    coded = groups.dictionary_encode()
+    order = np.argsort(_turns(coded.dictionary)[coded.indices.to_numpy()], kind="stable")
+    return pa.table([ids.take(order), groups.take(order), pa.array(order)], schema=PLAN)
 
 
-def _groups(dataset: AnyDataset, ids: list[str]) -> list[str]:
-    """The group of every id, all of them fit to be written down."""
-    title, groups = dataset.card.title, []
-    for id in ids:
-        try:
-            check_id(id)
-        except ValueError as error:
-            raise Refused(f"{title}: {error}") from None
-        groups.append(dataset.group(id))
-        if not is_text(groups[-1]):
-            raise Refused(f"{title}: the group of {id} must be text, got {groups[-1]!r}")
-    return groups
+def _columns(dataset: AnyDataset) -> tuple[pa.StringArray, pa.StringArray]:
+    """Ids and groups of all instances, all of them fit to be written down."""
+    ids, groups = [], []
+    left = iter(dataset.ids())
+    while chunk := list(islice(left, _CHUNK)):
+        groups.append(pa.array([_group(dataset, id) for id in chunk], type=pa.string()))
+        ids.append(pa.array(chunk, type=pa.string()))
+    return pa.concat_arrays(ids), pa.concat_arrays(groups)
+
+
+def _group(dataset: AnyDataset, id: str) -> str:
+    try:
+        check_id(id)
+    except ValueError as error:
+        raise Refused(f"{dataset.card.title}: {error}") from None
+    group = dataset.group(id)
+    if not is_text(group):
+        raise Refused(f"{dataset.card.title}: the group of {id} must be text, got {group!r}")
+    return group
+
+
+def _turns(groups: pa.StringArray) -> NDArray[np.int64]:
+    """Place of each of G different groups in the order of their sha256, (G,)."""
+    digests = bytearray()
+    for start in range(0, len(groups), _CHUNK):
+        for group in groups.slice(start, _CHUNK).to_pylist():
+            digests += hashlib.sha256(group.encode()).digest()
+    words = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)
+    turns = np.empty(len(groups), dtype=np.int64)
+    turns[np.lexsort(words.T[::-1])] = np.arange(len(groups))
+    return turns
 
 
 def shard(plan: pa.Table, number: int, count: int) -> pa.Table:
     """Part `number` (from 0) of `count`: every count-th group, so that a group's frames stay together."""
-    groups = plan["group_id"].to_pylist()
-    turn: dict[str, int] = {}
-    for group in groups:
-        turn.setdefault(group, len(turn))
-    mine = [place for place, group in enumerate(groups) if turn[group] % count == number]
-    return plan.take(pa.array(mine, type=pa.int64()))
+    codes = plan["group_id"].combine_chunks().dictionary_encode().indices  # in the order of their first appearance
+    return plan.filter(pa.array(codes.to_numpy() % count == number))
+
+
+def find(plan: pa.Table, id: str) -> int | None:
+    """Where an id stands in a plan."""
+    place = pc.index(plan["id"], pa.scalar(id, pa.string())).as_py()
+    return None if place < 0 else int(place)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

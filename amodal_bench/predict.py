@@ -28,8 +28,9 @@ from amodal_bench.types import AmodalSample, Mask, parse_id
 
 log = logging.getLogger(__name__)
 
-# How long finished rows wait in memory: little at first, at most a minute in a long run.
+# How long finished rows wait in memory: little at first, at most a minute in a long run, and never too many.
 _SHORTEST, _LONGEST, _SHARE = 2.0, 60.0, 0.01
+_MOST = 10_000
 
 
 class Reporter(Protocol):
@@ -83,10 +84,11 @@ class Writer:
     flushed: float = field(default_factory=time.monotonic)
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Keep rows, and write them when the last write is long enough ago."""
+        """Keep rows, and write them when the last write is long enough ago or they are many."""
         self.rows.extend(rows)
         now = time.monotonic()
-        if now - self.flushed > min(_LONGEST, max(_SHORTEST, _SHARE * (now - self.started))):
+        late = now - self.flushed > min(_LONGEST, max(_SHORTEST, _SHARE * (now - self.started)))
+        if late or len(self.rows) >= _MOST:
             self.flush()
 
     def flush(self) -> None:

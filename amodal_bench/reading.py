@@ -1,7 +1,7 @@
 """Runs as they are read again: rows that belong to their record, and of many runs the healthy ones."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -30,8 +30,8 @@ def nothing_left(text: str, left_out: Iterable[str]) -> Refused:
     return Refused("\n".join([text, *left_out]))
 
 
-def finished_rows(folder: RunFolder, record: dict[str, Any]) -> pd.DataFrame:
-    """All rows of a run, error rows included.
+def finished_rows(folder: RunFolder, record: dict[str, Any], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """All rows of a run, or these columns of them, error rows included.
 
     Raises `RunUnfinished` where it has no table yet, `RunDamaged` where its table is lost, is not readable or holds
     other rows than `record` counts.
@@ -46,22 +46,23 @@ def finished_rows(folder: RunFolder, record: dict[str, Any]) -> pd.DataFrame:
             f"{folder.path} is {record['status']}, {progress}: it is shown when its bench command has ended; "
             "where that was stopped, the same command goes on"
         )
-    rows = folder.instances()
+    sealed = record["status"] == "complete" and "instances" in record.get("tables", {})  # its digest is looked at
+    rows = folder.instances(columns if sealed or columns is None else ["id", *columns])
     said = counts["done"] + counts["error"]
     if record["status"] != "running" and len(rows) != said:
         raise RunDamaged(
             f"{folder.path} has {len(rows)} rows in {path.name} where its run.json counts {said}: {_WAY_OUT}"
         )
-    twice = rows["id"][rows["id"].duplicated()]
-    if len(twice):
-        raise RunDamaged(f"{path} has {twice.iloc[0]} twice: {_WAY_OUT}")
+    twice = [] if sealed else rows["id"][rows["id"].duplicated()].tolist()
+    if twice:
+        raise RunDamaged(f"{path} has {twice[0]} twice: {_WAY_OUT}")
     return rows
 
 
 def mean_seconds(folder: RunFolder) -> float:
     """Mean time of an instance in `predict`; NaN where timings.parquet is lost or damaged: no score depends on it."""
     try:
-        seconds = folder.timings()["seconds"]
+        seconds = folder.timings(["seconds"])["seconds"]
     except RunDamaged:
         return math.nan
     return float(seconds.mean())

@@ -90,8 +90,9 @@ def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
     table = typed(path, table, schema)
     needed = [name for name in (*COLUMNS, "size", "counts") if name in table.column_names]
     if "status" in table.column_names and needed:
-        finished = table.filter(pc.equal(table["status"], FINISHED))
-        empty = [name for name in needed if finished[name].null_count]
+        finished = pc.equal(table["status"], FINISHED)
+        lacking = [name for name in needed if table[name].null_count]
+        empty = [name for name in lacking if pc.any(pc.and_(finished, pc.is_null(table[name]))).as_py()]
         if empty:
             raise RunDamaged(f"{path} has finished rows without {', '.join(empty)}. {WAY_OUT}")
     return table

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,7 @@ from amodal_bench.journal import Journal
 from amodal_bench.locate import DataFlags
 from amodal_bench.lock import FolderLock
 from amodal_bench.plugin import AnyMethod
-from amodal_bench.predict import Item, Reporter, Silent, Tally, TooManyErrors, predict
+from amodal_bench.predict import Reporter, Silent, Tally, TooManyErrors, predict
 from amodal_bench.protocol import DEFAULT
 from amodal_bench.rows import FINISHED, SCHEMA_VERSION
 from amodal_bench.store import RunFolder
@@ -38,6 +39,7 @@ def bench(job: Job, reporter: Reporter | None = None, fresh: bool = False) -> Ta
     folder = job.folder
     _remember(job)
     if not fresh and folder.complete:
+        _tidy(folder)
         return Tally()
     with FolderLock(folder.path) as lock:
         if not lock.take():
@@ -73,9 +75,8 @@ def work(job: Job, number: int, count: int, reporter: Reporter) -> Tally:
 def work_shard(job: Job, method: AnyMethod, orders: Orders) -> None:
     """What a worker process of `bench` does: suspected instances one by one, then what its shard has left."""
     asked = _asked(job, job.folder.plan())
-    places = {id: place for place, id in enumerate(asked["id"].to_pylist())} if orders.alone else {}
     for id in orders.alone:
-        _predict(job, asked.slice(places[id], 1), method, Silent(), alone=True)
+        _predict(job, asked.slice(planning.find(asked, id), 1), method, Silent(), alone=True)
     if orders.shard:
         todo = Todo.of(job.folder, planning.shard(asked, *orders.shard))
         _predict(job, _without(todo.rest, (*orders.alone, *orders.skip)), method, Silent())
@@ -88,7 +89,7 @@ def examine(job: Job, todo: "Todo", reporter: Reporter) -> None:
     suspects = tuple(todo.suspected["id"].to_pylist())
     log.warning("%d instances were in work when a process died: each is predicted alone first", len(suspects))
     crew = _crew(job, todo.suspected, reporter)
-    crew.run([Orders(request=job.request.model_dump(mode="json"), alone=suspects)])
+    crew.run([_orders(job, alone=suspects)])
     if crew.reasons:
         raise Incomplete("; ".join(crew.reasons))
 
@@ -106,8 +107,8 @@ class Todo:
         rows = folder.rows()
         finished = pc.equal(rows["status"], FINISHED)
         left = _without(plan, rows["id"].filter(finished).combine_chunks())
-        errors = rows.filter(pc.invert(finished)).to_pylist()
-        deadly = [row["id"] for row in errors if row["error"].startswith((DIED, LATE))]
+        texts = pc.fill_null(rows["error"], "")
+        deadly = rows["id"].filter(pc.or_(pc.starts_with(texts, DIED), pc.starts_with(texts, LATE))).to_pylist()
         suspected = pc.is_in(left["id"], value_set=pa.array([*deadly, *folder.suspects()], type=pa.string()))
         return cls(left.filter(pc.invert(suspected)), left.filter(suspected))
 
@@ -151,12 +152,12 @@ class _Bench:
 
     def _in_workers(self) -> tuple[Tally, list[str]]:
         """All in processes of their own."""
-        request, count = self._job.request.model_dump(mode="json"), self._job.request.workers
+        count = self._job.request.workers
         todo = self._todo()
         suspects = tuple(todo.suspected["id"].to_pylist())
         crew = _crew(self._job, self._asked, self._reporter)
         crew.run(
-            [Orders(request=request, shard=(n, count), alone=() if n else suspects) for n in range(count)],
+            [_orders(self._job, shard=(n, count), alone=() if n else suspects) for n in range(count)],
             begin=self._begin,
         )
         return Tally(finished=len(todo)), crew.reasons
@@ -210,6 +211,14 @@ def _wait(job: Job, lock: FolderLock, reporter: Reporter) -> None:
         known |= parts
 
 
+def _tidy(folder: RunFolder) -> None:
+    """Clear up what killed processes left in a complete run, where nobody is at it and it can be written to."""
+    if folder.littered:
+        with suppress(Refused), FolderLock(folder.path) as lock:
+            if lock.take():
+                folder.tidy()
+
+
 def _check_unused(folder: RunFolder) -> None:
     for entry in folder.workers():
         raise Refused(f"{folder.path} is being worked on by {entry}: --fresh would delete its work")
@@ -223,12 +232,14 @@ def _without(plan: pa.Table, ids: Any) -> pa.Table:
     return plan.filter(pc.invert(pc.is_in(plan["id"], value_set=pa.array(ids, type=pa.string()))))
 
 
+def _orders(job: Job, shard: tuple[int, int] | None = None, alone: tuple[str, ...] = ()) -> Orders:
+    return Orders(request=job.request.model_dump(mode="json"), key=job.spec.key(), shard=shard, alone=alone)
+
+
 def _crew(job: Job, plan: pa.Table, reporter: Reporter) -> Crew:
-    columns = plan.to_pydict()
-    items = [Item(*values) for values in zip(columns["id"], columns["group_id"], columns["index"], strict=True)]
     return Crew(
         job.folder,
-        {item.id: item for item in items},
+        plan,
         batch_size=job.batch_size,
         max_errors=job.request.max_errors,
         instance_timeout=job.request.instance_timeout,

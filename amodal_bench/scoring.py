@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amodal_bench.bootstrap import ratio_intervals
+from amodal_bench.bootstrap import blocks, ratio_intervals
 from amodal_bench.counts import AMODAL, COLUMNS, GIVEN, GIVEN_COLUMNS, PREDICTED, VISIBLE
 from amodal_bench.protocol import Interval, Protocol
 
@@ -50,7 +50,10 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
     width = table.shape[1]
 
     def total(chosen: Iterable[int]) -> Floats:
-        return np.asarray(table[:, list(chosen)].sum(axis=1), dtype=np.float64)
+        summed = np.zeros(len(table))
+        for k in chosen:
+            summed += table[:, k]
+        return summed
 
     given = GIVEN if width == 16 else VISIBLE
 
@@ -67,7 +70,7 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
     if protocol.occluded == "signed":
         occluded = amodal != total(k for k in cells if visible(k))
     inside = protocol.rates.contains(rate) if protocol.rates else np.ones(len(table), dtype=np.bool_)
-    left_out = unmatched(frame) & (protocol.unmatched == "leave_out")
+    left_out = _ungiven(table) & (protocol.unmatched == "leave_out")
     inside &= ~left_out
     intersection = total(k for k in cells if predicted(k) and k & AMODAL)
     union = total(k for k in cells if predicted(k) or k & AMODAL)
@@ -88,8 +91,13 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
 
 def unmatched(frame: pd.DataFrame) -> Bools:
     """Rows to which no visible mask from elsewhere was given: the mask that the method was given is empty."""
-    table = cell_table(frame)
-    return np.asarray((table[:, GIVEN:].sum(axis=1) == 0) & (table.shape[1] > GIVEN), dtype=np.bool_)
+    return _ungiven(cell_table(frame)) if _is_wide(frame) else np.zeros(len(frame), dtype=np.bool_)
+
+
+def _ungiven(table: NDArray[np.int64]) -> Bools:
+    if table.shape[1] == GIVEN:
+        return np.zeros(len(table), dtype=np.bool_)
+    return np.asarray(table[:, GIVEN:].sum(axis=1) == 0, dtype=np.bool_)
 
 
 def by_instance(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -116,9 +124,12 @@ def metrics(
         that no instance defines is NaN with n = 0.
     """
     chosen = [protocols] if isinstance(protocols, Protocol) else list(protocols)
-    groups, _ = pd.factorize(frame["group_id"], sort=True)
-    columns = [column for protocol in chosen for column in score_columns(frame, protocol)]
-    return pd.DataFrame(_rows(columns, np.asarray(groups), draws, seed))
+    return measured([c for p in chosen for c in score_columns(frame, p)], frame["group_id"], draws, seed)
+
+
+def measured(columns: Sequence["Column"], group_id: pd.Series, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+    """The table of `metrics` from columns that were computed before."""
+    return pd.DataFrame(_rows(columns, blocks(group_id), draws, seed))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +152,12 @@ class Column:
 
 def score_columns(frame: pd.DataFrame, protocol: Protocol) -> list[Column]:
     """Every number that a protocol makes of a frame: both scores overall, in its subsets and in its buckets."""
-    scores = score(frame, protocol)
-    everything = np.ones(len(frame), dtype=np.bool_)
+    return columns_of(score(frame, protocol), protocol)
+
+
+def columns_of(scores: Scores, protocol: Protocol) -> list[Column]:
+    """The same from scores that were computed before."""
+    everything = np.ones(len(scores.rate), dtype=np.bool_)
     parts: list[tuple[str, Interval | None, Bools]] = [("all", None, everything)]
     parts += [("range", r, r.contains(scores.rate)) for r in protocol.subsets]
     parts += [("bucket", r, r.contains(scores.rate)) for r in protocol.buckets]
@@ -160,7 +175,7 @@ def score_columns(frame: pd.DataFrame, protocol: Protocol) -> list[Column]:
     return columns
 
 
-def _rows(columns: list[Column], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
+def _rows(columns: Sequence[Column], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
     count = int(groups.max()) + 1 if len(groups) else 0
     sums = np.zeros((2, count, len(columns)))
     rows: list[dict[str, object]] = []
@@ -180,9 +195,13 @@ def _rows(columns: list[Column], groups: NDArray[np.int64], draws: int, seed: in
 
 def cell_table(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Counts (N, 8), or (N, 16) where the method was given other visible masks."""
-    wide = all(c in frame for c in GIVEN_COLUMNS) and bool(frame[list(GIVEN_COLUMNS)].notna().to_numpy().all())
-    names = [*COLUMNS, *GIVEN_COLUMNS] if wide and len(frame) else list(COLUMNS)
+    names = [*COLUMNS, *GIVEN_COLUMNS] if _is_wide(frame) else list(COLUMNS)
     return frame[names].to_numpy(dtype=np.int64)
+
+
+def _is_wide(frame: pd.DataFrame) -> bool:
+    given = [c for c in GIVEN_COLUMNS if c in frame]
+    return len(frame) > 0 and len(given) == len(GIVEN_COLUMNS) and all(frame[c].notna().all() for c in given)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

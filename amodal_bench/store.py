@@ -67,8 +67,15 @@ class RunFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether there is nothing left to do: the record says so and the tables are there."""
-        if not self.exists or self.record()["status"] != "complete":
+        """Whether there is nothing left to do: the record says so, with counts that agree, and the tables are there."""
+        try:
+            record = self.record()
+        except RunDamaged:
+            if self.exists:
+                raise
+            return False
+        counts = record["counts"]
+        if record["status"] != "complete" or counts["done"] != counts["planned"]:
             return False
         return all((self.path / f"{name}.parquet").is_file() for name in ("instances", "predictions"))
 
@@ -120,7 +127,14 @@ class RunFolder:
 
         Reads no counts and no masks.
         """
-        return overview(self._sources(self._parts()))
+        while True:
+            parts = self._parts()
+            try:
+                return overview(self._sources(parts))
+            except RunDamaged:
+                if all(path.is_file() for path in parts):
+                    raise
+            # Another process has merged them meanwhile: their rows are in the tables now.
 
     def finished(self) -> int:
         """How many instances have a finished row on disk."""
@@ -133,16 +147,10 @@ class RunFolder:
         """
         parts = self._parts()
         sources = self._sources(parts)
-        planned = self.plan()["id"]
-        ids = overview(sources)["id"]
-        strange = ids.filter(pc.invert(pc.is_in(ids, value_set=planned.combine_chunks())))
-        if len(strange):
-            raise RunDamaged(
-                f"{self.path / 'parts'} holds {strange[0]}, which is not in the plan; start over with --fresh"
-            )
+        planned = self._check_planned(sources)
         merged = merge(sources, self.path)
         errors = merged.rows - merged.finished
-        whole = merged.rows == len(planned)
+        whole = merged.rows == planned
         status = "complete" if whole and not errors else "errors" if whole else "partial"
         counts = {**record["counts"], "done": merged.finished, "error": errors}
         record = {**record, "status": status, "counts": counts, "tables": merged.tables}
@@ -151,19 +159,32 @@ class RunFolder:
             self._remove(parts)
         return record
 
-    def instances(self) -> pd.DataFrame:
-        """instances.parquet with all its rows, error rows included."""
-        frame: pd.DataFrame = read_table(self._table("instances"), INSTANCES).to_pandas()
+    def _check_planned(self, sources: Sequence[Source]) -> int:
+        """How many instances are planned; raises where a row is of none of them."""
+        planned, found = self.plan()["id"], overview(sources)["id"]
+        strange = _without(found, planned)
+        if len(strange):
+            raise RunDamaged(
+                f"{self.path / 'parts'} holds {strange[0]}, which is not in the plan; start over with --fresh"
+            )
+        return len(planned)
+
+    def instances(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """instances.parquet, or these columns of it, with all its rows, error rows included."""
+        frame: pd.DataFrame = read_table(self._table("instances"), INSTANCES, columns).to_pandas(
+            split_blocks=True,
+            self_destruct=True,  # a large run is not held twice
+        )
         return frame
 
     def predictions(self) -> pa.Table:
         """predictions.parquet: id, size, counts."""
         return read_table(self._table("predictions"), PREDICTIONS)
 
-    def timings(self) -> pd.DataFrame:
-        """timings.parquet: id, seconds, worker. Empty where it is lost: no number of a method depends on it."""
+    def timings(self, columns: Sequence[str] = ("id", "seconds", "worker")) -> pd.DataFrame:
+        """timings.parquet, or these columns of it. Empty where it is lost: no number of a method depends on it."""
         path = self.path / "timings.parquet"
-        table = read_table(path, TIMINGS) if path.is_file() else TIMINGS.empty_table()
+        table = read_table(path, TIMINGS, columns) if path.is_file() else TIMINGS.empty_table().select(columns)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -187,6 +208,19 @@ class RunFolder:
         if not self.workers():
             for path in (self.path / "parts").glob(".*"):
                 path.unlink(missing_ok=True)
+
+    @property
+    def littered(self) -> bool:
+        """Whether killed processes left something in a complete run, or late ones wrote what its tables hold."""
+        names = ("parts", JOURNAL, ERRORS, LOCK, HOLDER)
+        return any((self.path / name).exists() for name in names) or any(self.path.glob(".*"))
+
+    def tidy(self) -> None:
+        """Remove that, from a run whose tables are whole. To be called by the holder of the lock."""
+        for name in ("instances", "predictions"):
+            self._table(name)
+        self._remove(self._parts())
+        self.forget()
 
     def suspects(self) -> list[str]:
         """Ids that a process held when it died."""

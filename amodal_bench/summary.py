@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.protocol import Protocol
 from amodal_bench.reading import finished_rows, mean_seconds
-from amodal_bench.scoring import metrics, score, unmatched
+from amodal_bench.scoring import columns_of, measured, score, unmatched
 from amodal_bench.store import RunFolder
+from amodal_bench.visible_source import TRUTH
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +57,10 @@ class Summary:
 def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
     """Score a run from its counts alone: no dataset, no model."""
     record = folder.record()
-    rows = finished_rows(folder, record)
-    good = rows[rows["status"] == "ok"]
+    given = () if record["spec"]["visible"] == TRUTH else GIVEN_COLUMNS
+    rows = finished_rows(folder, record, ["group_id", "status", *COLUMNS, *given])
+    finished = rows["status"] == "ok"
+    good = rows if finished.all() else rows[finished]  # a copy of many rows is not cheap
     scores = score(good, protocol)
     occluded = scores.occluded
     return Summary(
@@ -67,7 +71,7 @@ def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
         seed=record["spec"]["seed"],
         status=record["status"],
         protocol=protocol,
-        values=metrics(good, protocol),
+        values=measured(columns_of(scores, protocol), good["group_id"]),
         n=int(scores.counted.sum()),
         n_occluded=int(occluded.sum()),
         n_unmatched=int(unmatched(good).sum()),
@@ -82,7 +86,7 @@ def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
 
 def _data(spec: dict[str, Any]) -> str:
     options = ", ".join(f"{name}={value}" for name, value in sorted(spec["options"].items()))
-    source = "" if spec["visible"] == "gt" else f", visible {spec['visible']}"
+    source = "" if spec["visible"] == TRUTH else f", visible {spec['visible']}"
     return f"{spec['dataset']}/{spec['split']} ({options}{source}; {spec['fingerprint'][:8]})"
 
 

@@ -60,6 +60,11 @@ def _outcome(orders: Orders, say: Callable[[Word], None]) -> Word:
 def _work(orders: Orders, say: Callable[[Word], None]) -> Word:
     try:
         job = prepare(Request.model_validate(orders.request))
+        if job.spec.key() != orders.key:
+            raise Refused(
+                f"the data or the code has changed since the run {orders.key} began: for a worker that starts now its "
+                f"key would be {job.spec.key()}. The same command begins a run of what is there now"
+            )
         method = job.preset.make()
         method.load(job.runtime)
         say(Word(kind="ready", worker=job.folder.worker))

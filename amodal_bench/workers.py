@@ -13,9 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+import pyarrow as pa
+
 from amodal_bench.child import Child, Orders
 from amodal_bench.errors import Refused
 from amodal_bench.guard import Failure
+from amodal_bench.plan import find
 from amodal_bench.predict import Item, Reporter, TooManyErrors, error_row
 from amodal_bench.store import RunFolder
 
@@ -33,14 +36,14 @@ class Crew:
     def __init__(
         self,
         folder: RunFolder,
-        items: dict[str, Item],
+        plan: pa.Table,
         *,
         batch_size: int,
         max_errors: int,
         instance_timeout: float | None,
         reporter: Reporter,
     ) -> None:
-        self._folder, self._items = folder, items
+        self._folder, self._plan = folder, plan
         self._batch_size, self._max_errors, self._timeout = batch_size, max_errors, instance_timeout
         self._reporter = reporter
         self._children: list[Child] = []
@@ -120,7 +123,7 @@ class Crew:
             if child.end.kind != "stopped":
                 return
         entry = child.suspects or child.entry(self._folder)
-        suspects = [id for id in entry.ids if id in self._items] if entry else []
+        suspects = [id for id in entry.ids if find(self._plan, id) is not None] if entry else []
         log.warning("%s %s%s", child.title, child.how, f", working on {', '.join(suspects[:4])}" if suspects else "")
         if entry:
             entry.path.unlink(missing_ok=True)
@@ -135,7 +138,7 @@ class Crew:
         if child.late:
             message = f"{LATE}: no answer within {self._timeout:g} s (--instance-timeout), alone"
         self._folder.append(
-            [{**error_row(self._items[id], Failure(message)), "seconds": None, "worker": self._folder.worker}]
+            [{**error_row(self._item(id), Failure(message)), "seconds": None, "worker": self._folder.worker}]
         )
         self._died.append(id)
         if len(self._died) > self._max_errors:
@@ -143,6 +146,10 @@ class Crew:
                 f"{len(self._died)} instances killed their process or did not end, more than --max-errors "
                 f"{self._max_errors}; the last: {message}"
             )
+
+    def _item(self, id: str) -> Item:
+        row = self._plan.slice(find(self._plan, id), 1).to_pylist()[0]
+        return Item(row["id"], row["group_id"], row["index"])
 
     def _restart(self, child: Child, suspects: Sequence[str], progress: bool) -> None:
         deaths = 0 if progress else child.deaths + 1

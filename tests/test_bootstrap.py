@@ -1,9 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from amodal_bench.bootstrap import ratio_intervals
+from amodal_bench import bootstrap
+from amodal_bench.bootstrap import blocks, ratio_intervals
 
 
 def test_groups_of_one_agree_with_scipys_percentile_bootstrap(rng: np.random.Generator) -> None:
@@ -58,3 +60,28 @@ def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None
     whole = ratio_intervals(top, bottom, draws=100)
     monkeypatch.setattr("amodal_bench.bootstrap._CHUNK_BYTES", 8 * 50 * 7)
     assert np.allclose(ratio_intervals(top, bottom, draws=100), whole, rtol=1e-12)
+
+
+def test_blocks_are_the_groups_in_the_order_of_their_names() -> None:
+    names = pd.Series(["b", "a", "b", "c", "a10", "a9"])
+    assert blocks(names).tolist() == pd.factorize(names, sort=True)[0].tolist() == [3, 0, 3, 4, 1, 2]
+
+
+def test_very_many_groups_are_drawn_in_blocks_with_intervals_as_wide(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of one to nine instances that are alike: 4,000 of them, and 1,000 blocks of four."""
+    sizes = rng.integers(1, 10, size=4000)
+    values = np.repeat(rng.normal(size=4000), sizes) + 0.3 * rng.normal(size=sizes.sum())
+    names = pd.Series([f"{k:04d}" for k in np.repeat(np.arange(4000), sizes)])
+
+    def interval() -> tuple[float, float]:
+        codes = blocks(names)
+        sums, counts = (np.asarray(np.bincount(codes, w), dtype=float) for w in (values, np.ones(len(codes))))
+        low, high = ratio_intervals(sums[:, None], counts[:, None], draws=4000)
+        return float(low[0]), float(high[0])
+
+    low, high = interval()
+    monkeypatch.setattr(bootstrap, "BLOCKS", 1000)
+    assert blocks(names).max() == 999
+    assert interval() == pytest.approx((low, high), abs=0.1 * (high - low))

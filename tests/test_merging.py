@@ -160,3 +160,10 @@ print(start // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     assert done.returncode == 0, done.stderr
     start, peak = map(int, done.stdout.split())
     assert peak - start < 450
+
+
+def test_the_size_of_a_part_counts_what_the_file_writes_in_bits(tmp_path: Path) -> None:
+    """Small counts and equal names take no room in a file, but in memory: buckets would be too large."""
+    write_table(tmp_path / "000.parquet", to_table([row(k) for k in range(2000)]))
+    part = PartFile(tmp_path / "000.parquet")
+    assert part.size > 0.9 * sum(table.nbytes for table in part.chunks())

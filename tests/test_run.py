@@ -236,6 +236,15 @@ def test_memory_does_not_hold_finished_masks(job: Any) -> None:
     assert max(written) < 60
 
 
+def test_many_finished_rows_do_not_wait(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amodal_bench.predict._MOST", 10)
+    monkeypatch.setattr("amodal_bench.predict._SHORTEST", 600.0)
+    begun = job(options={"count": 99}, batch_size=4, limit=98)
+    run.bench(begun)
+    assert begun.folder.count(begun.folder.parts()) == 98
+    assert len(begun.folder.parts()) == 9
+
+
 def test_another_kind_of_device_is_refused_for_a_begun_run(job: Any) -> None:
     first = job(limit=5)
     run.bench(first)

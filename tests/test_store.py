@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,27 @@ def test_the_plan_keeps_groups_together_and_a_prefix_is_kept_by_a_longer_one(plu
     shards = [plan.shard(whole, k, 3) for k in range(3)]
     assert sorted(id for s in shards for id in s["id"].to_pylist()) == sorted(whole["id"].to_pylist())
     assert not {*shards[0]["group_id"].to_pylist()} & {*shards[1]["group_id"].to_pylist()}
+
+
+def test_groups_stand_in_the_order_of_their_hash_and_take_turns_in_shards(
+    plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the definition, also where ids come in many pieces; the dataset's own order inside a group."""
+    monkeypatch.setattr(plan, "_CHUNK", 7)
+    cls = Registry([plugins / "squares.py"]).dataset("squares").cls
+    dataset = cls(Location(root=tmp_path, cache=tmp_path), "test", cls.Options.model_validate({"count": 60}))
+    monkeypatch.setattr(dataset, "group", lambda id: f"{int(id.split('/')[2]) % 7}é")
+    whole = plan.make_plan(dataset)
+    hashed = sorted(
+        (hashlib.sha256(dataset.group(id).encode()).digest(), index) for index, id in enumerate(dataset.ids())
+    )
+    assert whole["index"].to_pylist() == [index for _, index in hashed]
+    turns = list(dict.fromkeys(whole["group_id"].to_pylist()))
+    for number in range(4):
+        mine = [g for g in whole["group_id"].to_pylist() if turns.index(g) % 4 == number]
+        assert plan.shard(whole, number, 4)["group_id"].to_pylist() == mine
+    assert plan.find(whole, dataset.ids()[5]) == whole["index"].to_pylist().index(5)
+    assert plan.find(whole, "squares/test/none/0") is None
 
 
 @pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "1/0", ""])
