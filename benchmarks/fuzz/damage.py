@@ -322,10 +322,14 @@ def _array(path: Path, rng: random.Random) -> None:
     array = guarded(lambda: np.load(path))
     if not isinstance(array, np.ndarray):
         return _flip(path, rng)
-    other = rng.choice(
-        (array.astype(float), array.astype(bool), array.ravel(), array[None], array.T, array[:0], array.astype("U3"),
-         array.astype(object), array.astype(np.uint64) + (1 << 63), array.astype(">i8"), array * -1, array[:1, :1])
+    changes: tuple[Callable[[], Any], ...] = (
+        lambda: array.astype(float), lambda: array.astype(bool), array.ravel, lambda: array[None], lambda: array.T,
+        lambda: array[:0], lambda: array.astype("U3"), lambda: array.astype(object), lambda: array.astype(">i8"),
+        lambda: array.astype(np.uint64) + (1 << 63), lambda: -array, lambda: array[:1, :1],
     )  # fmt: skip
+    other = guarded(rng.choice(changes))
+    if isinstance(other, Failure):  # it was changed before
+        return _flip(path, rng)
     sink = io.BytesIO()
     rng.choice((np.save, np.savez))(sink, other)
     path.write_bytes(sink.getvalue())
