@@ -77,7 +77,7 @@ def test_very_many_groups_are_drawn_in_blocks_with_intervals_as_wide(
 
     def interval() -> tuple[float, float]:
         codes = blocks(names)
-        sums, counts = (np.asarray(np.bincount(codes, w), dtype=float) for w in (values, np.ones(len(codes))))
+        sums, counts = (np.bincount(codes, each).astype(np.float64) for each in (values, np.ones(len(codes))))
         low, high = ratio_intervals(sums[:, None], counts[:, None], draws=4000)
         return float(low[0]), float(high[0])
 
