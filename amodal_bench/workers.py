@@ -25,6 +25,7 @@ from amodal_bench.store import RunFolder
 log = logging.getLogger(__name__)
 
 DIED, LATE = "ProcessDied", "InstanceTimeout"  # how the errors of such rows begin
+_OWN_GROUP = 0 if os.name == "posix" else None
 _LOOK = 0.1  # seconds between two looks at the workers
 _GRACE = 30.0  # seconds that a worker has to write what is finished
 _MOST_DEATHS = 2  # in a row without any progress and without anybody to suspect
@@ -72,7 +73,10 @@ class Crew:
     def _start(self, orders: Orders, deaths: int = 0) -> Child:
         command = [sys.executable, "-P", "-m", "amodal_bench.worker"]
         environment = _environment(*(orders.shard or (0, 1)))
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        # In a group of its own: a terminal's Ctrl-C reaches the parent alone, which ends its workers by their input.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, process_group=_OWN_GROUP
+        )
         child = Child(orders, process, deaths)
         child.tell(orders.model_dump_json().encode())
         return child
