@@ -80,6 +80,6 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
     shutil.copy(source, root / "annotations")
     done = subprocess.run(
         [sys.executable, "-c", READ_DAMAGED, str(root)], capture_output=True, text=True, check=False,
-        cwd=Path(__file__).parent.parent, env={**os.environ, "AMODAL_BENCH_CACHE": str(cache)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "AMODAL_BENCH_CACHE": str(cache)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-300:]

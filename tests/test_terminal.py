@@ -50,7 +50,8 @@ def in_terminal(home: Path, *arguments: str | Path, columns: int = 400) -> Ended
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     command = [sys.executable, "-P", "-m", "amodal_bench", *(os.fspath(each) for each in arguments)]
-    environment = {**os.environ, "TERM": "xterm-256color", "AMODAL_BENCH_CACHE": str(home / "cache")}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    environment = {**inherited, "TERM": "xterm-256color", "AMODAL_BENCH_CACHE": str(home / "cache")}
     with subprocess.Popen(command, cwd=home, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         received = b""
