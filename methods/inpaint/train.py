@@ -68,10 +68,10 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
     """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
     config: Training = run.config
     accelerator = accelerator_of(run)
+    torch.manual_seed(run.seed)  # before the decoder's first weights are drawn
     vae = _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
     place = run.out / _CODEC
     if not place.is_file() and accelerator.is_main_process:
-        torch.manual_seed(run.seed)
         if not config.start:
             _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
         weights.save(vae, place, run.metadata, half=False)
