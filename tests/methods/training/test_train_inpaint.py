@@ -72,8 +72,8 @@ def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, sta
         train(PARAMS, ellipses(8, calls=pool + 20), ellipses(8), parts)
     assert not (parts.out / "model.safetensors").exists()
     train(PARAMS, ellipses(8), ellipses(8), parts)
-    parts_of_it = ("unet", "vae")
-    for file in ("model.safetensors", *(f"pipeline/{name}/diffusion_pytorch_model.safetensors" for name in parts_of_it)):
+    networks = [f"pipeline/{name}/diffusion_pytorch_model.safetensors" for name in ("unet", "vae")]
+    for file in ("model.safetensors", *networks):
         assert (parts.out / file).read_bytes() == (whole.out / file).read_bytes()
     assert [row["loss"] for row in read(parts.out / "train_log.csv")] == [
         row["loss"] for row in read(whole.out / "train_log.csv")
