@@ -5,18 +5,21 @@ from typing import Any
 
 import pandas as pd
 
-from amodal_bench import provenance, run, scoring, store
-from amodal_bench.job import Request, open_dataset, prepare
-from amodal_bench.locate import DataFlags, find_checkpoint, weights_root
+from amodal_bench.metrics import scores as scoring
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
-from amodal_bench.predict import Silent
-from amodal_bench.presets import find_preset
-from amodal_bench.protocol import DEFAULT, find_protocol
-from amodal_bench.reading import finished_rows
-from amodal_bench.registry import Registry
-from amodal_bench.verification.check import verify as verify_run
-from amodal_bench.verification.means import Means
-from amodal_bench.verification.result import Verification
+from amodal_bench.progress import Silent
+from amodal_bench.resolve import provenance
+from amodal_bench.resolve.job import Request, open_dataset, prepare
+from amodal_bench.resolve.locate import DataFlags, find_checkpoint, weights_root
+from amodal_bench.resolve.presets import find_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.results.reading import finished_rows
+from amodal_bench.results.verification.check import verify as verify_run
+from amodal_bench.results.verification.means import Means
+from amodal_bench.results.verification.result import Verification
+from amodal_bench.running import run
+from amodal_bench.store import folder as store
 
 
 class Run:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from amodal_bench import rle
 from amodal_bench.errors import BadRecord, UnknownName
 from amodal_bench.funnel import Funnel
-from amodal_bench.rle import Code
+from amodal_bench.masks import rle
+from amodal_bench.masks.rle import Code
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
 
@@ -182,7 +182,7 @@ class Dataset(ABC, Generic[O]):
         """sha256 (hex) of the annotation files' bytes, or of the names and sha256 of the files that hold the masks.
 
         It names the contents, on any machine: never a size, a time or a path. What is kept under it (an index, a run)
-        serves wherever it is the same. `amodal_bench.cache` has digests of files that are remembered.
+        serves wherever it is the same. `amodal_bench.files.cache` has digests of files that are remembered.
         """
 
     def group(self, id: str) -> str:

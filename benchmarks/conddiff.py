@@ -25,9 +25,9 @@ from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams
 from amodal_bench.methods.conddiff.diffusion import noised, reverse_steps
 from amodal_bench.methods.conddiff.network import Network, normalised
-from amodal_bench.presets import find_preset
-from amodal_bench.registry import Registry
-from amodal_bench.spec import instance_seed
+from amodal_bench.resolve.presets import find_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.store.spec import instance_seed
 from amodal_bench.types import AmodalQuery, Mask
 
 INSTANCES, REPEATS = 48, 3

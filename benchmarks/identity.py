@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from amodal_bench.cache import file_digests, manifest_digest
+from amodal_bench.files.cache import file_digests, manifest_digest
 
 FOLDERS, FILES = 100, 1_000  # in each
 OBJECTS = 25_000
@@ -41,7 +41,7 @@ def write_files(root: Path) -> None:
 
 def write_release(root: Path) -> None:
     """The names of a pix2gestalt release, with files of a few bytes."""
-    from amodal_bench.datasets._pix2gestalt import ENDINGS
+    from amodal_bench.datasets.pix2gestalt.files import ENDINGS
 
     for kind, ending in ENDINGS.items():
         (root / kind).mkdir(parents=True)

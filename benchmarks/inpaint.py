@@ -33,7 +33,7 @@ from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.methods.inpaint import Inpaint, InpaintParams
 from amodal_bench.methods.inpaint.condition import condition
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill
-from amodal_bench.spec import instance_seed
+from amodal_bench.store.spec import instance_seed
 from amodal_bench.types import AmodalQuery, Mask
 
 INSTANCES, REPEATS, BATCH, SIDE = 24, 3, 8, 128

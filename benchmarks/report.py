@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from amodal_bench.counts import COLUMNS
-from amodal_bench.protocol import DEFAULT, protocols
+from amodal_bench.masks.counts import COLUMNS
+from amodal_bench.metrics.protocol import DEFAULT, protocols
 from amodal_bench.report.build import build
 from amodal_bench.report.gallery import Wishes
-from amodal_bench.rows import INSTANCES, PLAN, PREDICTIONS, SCHEMA_VERSION, TIMINGS, write_table
-from amodal_bench.store import RunFolder
+from amodal_bench.store.folder import RunFolder
+from amodal_bench.store.rows import INSTANCES, PLAN, PREDICTIONS, SCHEMA_VERSION, TIMINGS, write_table
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

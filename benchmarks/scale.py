@@ -24,13 +24,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from amodal_bench.cache import write_atomic
-from amodal_bench.counts import COLUMNS
-from amodal_bench.job import Request, prepare
-from amodal_bench.rows import FINISHED, PART, to_bytes
-from amodal_bench.run import bench
-from amodal_bench.sources import DIGITS
-from amodal_bench.store import RunFolder, find_runs
+from amodal_bench.files.cache import write_atomic
+from amodal_bench.masks.counts import COLUMNS
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.running.run import bench
+from amodal_bench.store.folder import RunFolder, find_runs
+from amodal_bench.store.rows import FINISHED, PART, to_bytes
+from amodal_bench.store.sources import DIGITS
 
 PLUGIN = Path(__file__).parent / "plugins" / "specks.py"
 CODE = 3 * 1024 + 256  # bytes of a mask code in the merge: 3.1 GiB of a million
@@ -38,7 +38,7 @@ ROWS = 5_000  # in a part
 FINISH = """
 import sys
 from pathlib import Path
-from amodal_bench.store import RunFolder
+from amodal_bench.store.folder import RunFolder
 folder = RunFolder(Path(sys.argv[1]))
 folder.finish(folder.record())
 """

@@ -20,10 +20,10 @@ from pycocotools import mask as coco
 from rich.console import Console
 from rich.table import Table
 
-from amodal_bench import rle
-from amodal_bench.counts import COLUMNS, Counts, venn, venn_of_codes
-from amodal_bench.protocol import protocols
-from amodal_bench.scoring import metrics
+from amodal_bench.masks import rle
+from amodal_bench.masks.counts import COLUMNS, Counts, venn, venn_of_codes
+from amodal_bench.metrics.protocol import protocols
+from amodal_bench.metrics.scores import metrics
 from amodal_bench.types import Mask
 
 HEIGHT, WIDTH, PAIRS, REPEATS = 375, 1242, 300, 7

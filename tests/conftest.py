@@ -16,7 +16,7 @@ from hypothesis import settings
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from amodal_bench.stamp import stamp_of
+from amodal_bench.files.stamp import stamp_of
 
 # The same examples every time, and no clock: a busy machine is no failure.
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=100)

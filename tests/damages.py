@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from amodal_bench.rows import INSTANCES, read_table, write_table
+from amodal_bench.store.rows import INSTANCES, read_table, write_table
 
 Damage = Callable[[Path], object]
 GOLDEN = Path(__file__).parent / "data" / "runs" / "squares" / "test"
@@ -69,7 +69,7 @@ def in_progress(run: Path, parts: int) -> None:
         (run / f"{name}.parquet").unlink()
     (run / "parts").mkdir()
     if parts:
-        from amodal_bench.rows import to_table
+        from amodal_bench.store.rows import to_table
 
         joined = [{**a, **b, **c} for a, b, c in zip(*rows.values(), strict=True)]
         write_table(run / "parts" / "host-1-aaaaaa-000001.parquet", to_table(joined[:parts]))

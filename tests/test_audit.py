@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from amodal_bench import store
-from amodal_bench.audit import AuditFinding, claimed, findings, spread
 from amodal_bench.cli import app
-from amodal_bench.protocol import protocols
-from amodal_bench.scoring import metrics
+from amodal_bench.metrics.protocol import protocols
+from amodal_bench.metrics.scores import metrics
+from amodal_bench.store import folder as store
+from amodal_bench.tables.audit import AuditFinding, claimed, findings, spread
 from amodal_bench.tables.spec import find_table
 
 RUNS = Path(__file__).parent / "data" / "runs"

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amodal_bench import run, types
+from amodal_bench import types
 from amodal_bench.errors import Refused
-from amodal_bench.guard import Failure, guarded
-from amodal_bench.held import Held
-from amodal_bench.job import Job, Request, prepare
+from amodal_bench.resolve.job import Job, Request, prepare
+from amodal_bench.running import run
+from amodal_bench.running.guard import Failure, guarded
+from amodal_bench.running.held import Held
 from amodal_bench.types import AmodalQuery, AmodalSample
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench.cache import file_digest
+from amodal_bench.files.cache import file_digest
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda whole: b"",

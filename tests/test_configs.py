@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench import presets, protocol
-from amodal_bench.registry import Registry
-from amodal_bench.spec import resolved
+from amodal_bench.metrics import protocol
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.store.spec import resolved
 
 REGISTRY = Registry()
 METHODS, DATASETS, PRESETS = REGISTRY.names("methods"), REGISTRY.names("datasets"), presets.preset_names()

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from amodal_bench import presets
 from amodal_bench.errors import WeightsNotFound
-from amodal_bench.locate import find_checkpoint
 from amodal_bench.plugin import AnyMethod, Runtime, Settings
-from amodal_bench.registry import Registry
-from amodal_bench.spec import instance_seed, resolved
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.locate import find_checkpoint
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.store.spec import instance_seed, resolved
 from amodal_bench.types import AmodalQuery, Mask, check_mask
 
 REGISTRY = Registry()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from amodal_bench.errors import DatasetNotReady, Refused, UnknownName
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.registry import Registry
 from amodal_bench.types import parse_id
 
 Cli = Callable[..., CompletedProcess[str]]

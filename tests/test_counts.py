@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from amodal_bench import rle
-from amodal_bench.counts import venn, venn_of_codes
+from amodal_bench.masks import rle
+from amodal_bench.masks.counts import venn, venn_of_codes
 
 STACKS = hnp.arrays(np.bool_, st.tuples(st.just(4), st.integers(1, 25), st.integers(1, 25)))
 

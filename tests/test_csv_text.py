@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench.csv_text import cell, csv_text, from_cell
-from amodal_bench.printable import printable
+from amodal_bench.text.csv_text import cell, csv_text, from_cell
+from amodal_bench.text.printable import printable
 
 TEXTS = st.text() | st.text("'=+-@ ab1\t\r\n＝", max_size=6)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from amodal_bench import store
 from amodal_bench.errors import RunDamaged
-from amodal_bench.merging import merge
-from amodal_bench.rows import Row
-from amodal_bench.sources import TABLES, PartFile, file_sha256
-from amodal_bench.store import RunFolder
+from amodal_bench.store import folder as store
+from amodal_bench.store.folder import RunFolder
+from amodal_bench.store.merging import merge
+from amodal_bench.store.rows import Row
+from amodal_bench.store.sources import TABLES, PartFile, file_sha256
 
 GOLDEN = Path(__file__).parent / "data" / "runs"
 FLIPS = 200

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from amodal_bench import cache, hashing
-from amodal_bench.cache import contents, file_digest, file_digests, manifest_digest, tree_digest
+from amodal_bench.files import cache, hashing
+from amodal_bench.files.cache import contents, file_digest, file_digests, manifest_digest, tree_digest
 
 
 def sha(data: bytes) -> str:
@@ -78,7 +78,7 @@ def test_changes_within_one_tick_are_seen(tmp_path: Path) -> None:
 def test_a_file_that_is_too_young_is_not_noted(
     folder: Path, monkeypatch: pytest.MonkeyPatch, never_read: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr("amodal_bench.stamp.TICK", 10**18)
+    monkeypatch.setattr("amodal_bench.files.stamp.TICK", 10**18)
     assert file_digests(folder, names(folder)) == expected(folder)
     monkeypatch.undo()
     never_read()
@@ -131,7 +131,7 @@ def test_a_folder_has_one_table_whatever_the_number_of_files(folder: Path, tmp_p
 def test_processes_that_start_together_agree(folder: Path, tmp_path: Path, never_read: Callable[[], None]) -> None:
     place, order = tmp_path / "cache", names(folder)
     program = (
-        "import sys, pathlib; from amodal_bench.cache import file_digests; "
+        "import sys, pathlib; from amodal_bench.files.cache import file_digests; "
         "print(*file_digests(pathlib.Path(sys.argv[1]), sys.argv[3:], pathlib.Path(sys.argv[2])))"
     )
     shares = [order[:7], order[3:], order]

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
-from amodal_bench.presets import PresetFile, build
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.presets import PresetFile, build
+from amodal_bench.resolve.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "docs" / "adding-a-method.md", ROOT / "docs" / "adding-a-dataset.md"]

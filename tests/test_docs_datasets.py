@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench.framing import Facts
-from amodal_bench.images import remarks
-from amodal_bench.registry import Registry
+from amodal_bench.masks.framing import Facts
+from amodal_bench.masks.images import remarks
+from amodal_bench.resolve.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "datasets.md").read_text()

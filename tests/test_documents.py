@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench.documents import BadDocument, parse_json, parse_yaml, read_yaml
 from amodal_bench.errors import Refused
-from amodal_bench.locate import read_paths
-from amodal_bench.presets import parse_changes, read_preset
-from amodal_bench.protocol import read_protocol
+from amodal_bench.files.documents import BadDocument, parse_json, parse_yaml, read_yaml
+from amodal_bench.metrics.protocol import read_protocol
+from amodal_bench.resolve.locate import read_paths
+from amodal_bench.resolve.presets import parse_changes, read_preset
+from amodal_bench.running.train import read_train_file
 from amodal_bench.tables.spec import read_spec
-from amodal_bench.train import read_train_file
 
 LAUGHS = "\n".join(["l0: &l0 [ha]"] + [f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 10)}]" for k in range(1, 10)])
 BOMBS = {
@@ -54,7 +54,7 @@ def test_every_reader_takes_the_bounded_way(read: Callable[[Path], object], what
 
 
 def test_a_training_file_takes_the_bounded_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amodal_bench.train.FOLDER", tmp_path)
+    monkeypatch.setattr("amodal_bench.running.train.FOLDER", tmp_path)
     (tmp_path / "own.yaml").write_text(LAUGHS)
     with pytest.raises(Refused, match=r"own\.yaml: not a training file: it has an alias"):
         read_train_file("own")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from amodal_bench.errors import BadRecord, Refused, UnknownName
-from amodal_bench.export import TABLE, UNREADABLE, clip_and_frame, export, find_format, format_names, prepare
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
+from amodal_bench.formats.writers.base import clip_and_frame
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.export import TABLE, UNREADABLE, export, find_format, format_names, prepare
 from amodal_bench.types import AmodalSample
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -22,10 +22,10 @@ from amodal_bench.figures.pick import choose, parse_rules
 from amodal_bench.figures.runs import LoadedRun, Wanted, choose_runs, labelled
 from amodal_bench.figures.scatter import paired, scatter_figure
 from amodal_bench.figures.source import Source, open_source, predicted_masks
-from amodal_bench.locate import DataFlags
-from amodal_bench.printable import printable
-from amodal_bench.protocol import find_protocol, with_buckets
-from amodal_bench.scoring import by_instance, metrics
+from amodal_bench.metrics.protocol import find_protocol, with_buckets
+from amodal_bench.metrics.scores import by_instance, metrics
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.text.printable import printable
 from amodal_bench.types import AmodalQuery, AmodalSample
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import scoring, store
-from amodal_bench.protocol import protocols
+from amodal_bench.metrics import scores as scoring
+from amodal_bench.metrics.protocol import protocols
+from amodal_bench.store import folder as store
 
 DATA = Path(__file__).parent / "data"
 RUNS = {f.record()["preset"]: f for f in store.find_runs(DATA / "runs") if f.spec().dataset == "squares"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench import hashing
-from amodal_bench.hashing import hashed
+from amodal_bench.files import hashing
+from amodal_bench.files.hashing import hashed
 
 
 def test_every_file_gets_its_own_sha256(tmp_path: Path, rng: object) -> None:

@@ -16,11 +16,11 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench import images
 from amodal_bench.errors import BadRecord
-from amodal_bench.file_kind import kind_of
-from amodal_bench.framing import Facts, fits
-from amodal_bench.images import examine, image_size, read_image, read_mask, remarks
+from amodal_bench.masks import images
+from amodal_bench.masks.file_kind import kind_of
+from amodal_bench.masks.framing import Facts, fits
+from amodal_bench.masks.images import examine, image_size, read_image, read_mask, remarks
 
 Pixels = NDArray[np.uint8]
 HEIGHT, WIDTH = 6, 8

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.json_files import flag, identity, number, read_json, words
+from amodal_bench.formats.json_files import flag, identity, number, read_json, words
 
 
 class Item(Struct):
@@ -93,7 +93,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, data: bytes, text: s
 
 
 def test_a_file_that_grows_beyond_reason_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amodal_bench.json_files.LEAST_BOMB", 1 << 20)
+    monkeypatch.setattr("amodal_bench.formats.json_files.LEAST_BOMB", 1 << 20)
     data = gzip.compress(b" " * (20 << 20))
     with pytest.raises(DatasetNotReady, match=r"holds more than [\d,]+ bytes once unpacked: no annotation file"):
         items(tmp_path, data)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from amodal_bench import run
-from amodal_bench.guard import Failure
-from amodal_bench.job import Request, prepare
-from amodal_bench.kinds import by_kind, keep_trace
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.running import run
+from amodal_bench.running.guard import Failure
+from amodal_bench.running.kinds import by_kind, keep_trace
 
 
 def test_errors_that_differ_in_numbers_and_ids_are_one_kind(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from amodal_bench import record, run, sources, store
-from amodal_bench.child import Orders, Word
 from amodal_bench.errors import RunDamaged
-from amodal_bench.job import Job, Request, prepare
-from amodal_bench.journal import Journal, entries
-from amodal_bench.rows import to_table, write_table
+from amodal_bench.resolve.job import Job, Request, prepare
+from amodal_bench.running import run
+from amodal_bench.running.child import Orders, Word
+from amodal_bench.store import folder as store
+from amodal_bench.store import record, sources
+from amodal_bench.store.journal import Journal, entries
+from amodal_bench.store.rows import to_table, write_table
 
 TABLES = ("plan", "instances", "predictions", "timings")
 
@@ -127,7 +129,7 @@ def test_a_worker_that_finds_other_data_than_its_command_did_does_nothing(job: A
     begun = job()
     orders = Orders(request=begun.request.model_dump(mode="json"), key="0123456789ab", shard=(0, 1))
     said = subprocess.run(
-        [sys.executable, "-P", "-m", "amodal_bench.worker"],
+        [sys.executable, "-P", "-m", "amodal_bench.running.worker"],
         input=orders.model_dump_json() + "\n", capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     word = Word.model_validate_json(said.stdout)

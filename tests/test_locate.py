@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from amodal_bench.errors import Refused, WeightsNotFound
-from amodal_bench.locate import DataFlags, dataset_location, find_checkpoint, read_paths, weights_root
-from amodal_bench.presets import find_preset
-from amodal_bench.registry import Registry
-from amodal_bench.weights_header import read_metadata
+from amodal_bench.resolve.locate import DataFlags, dataset_location, find_checkpoint, read_paths, weights_root
+from amodal_bench.resolve.presets import find_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.resolve.weights_header import read_metadata
 
 TRAINED = """
 from amodal_bench.plugin import Method, MethodCard

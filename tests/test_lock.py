@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench import holder, lock
 from amodal_bench.errors import Refused
-from amodal_bench.holder import Holder
-from amodal_bench.journal import Journal, entries
-from amodal_bench.lock import HOLDER, LOCK, FolderLock
+from amodal_bench.store import holder, lock
+from amodal_bench.store.holder import Holder
+from amodal_bench.store.journal import Journal, entries
+from amodal_bench.store.lock import HOLDER, LOCK, FolderLock
 
 ELSEWHERE = Holder(host="elsewhere", pid=1, started=1.0)
 
@@ -40,7 +40,7 @@ def test_what_came_into_the_folder_stays(tmp_path: Path) -> None:
 ADD = """
 import sys, time
 from pathlib import Path
-from amodal_bench.lock import FolderLock
+from amodal_bench.store.lock import FolderLock
 folder, counter = map(Path, sys.argv[1:])
 for _ in range(25):
     with FolderLock(folder) as held:
@@ -66,7 +66,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
-from amodal_bench.lock import FolderLock
+from amodal_bench.store.lock import FolderLock
 FolderLock(Path({str(tmp_path)!r})).take()
 os.kill(os.getpid(), 9)
 """

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from amodal_bench import rle
-from amodal_bench.matching import Detection, Truth, assign, match, plain_image
+from amodal_bench.formats.matching import Detection, Truth, assign, match, plain_image
+from amodal_bench.masks import rle
 from amodal_bench.types import Mask
 
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench import merging
 from amodal_bench.errors import RunDamaged
-from amodal_bench.merging import merge
-from amodal_bench.rows import read_table, to_table, write_table
-from amodal_bench.sources import TABLES, OldTables, PartFile, Source, overview
+from amodal_bench.store import merging
+from amodal_bench.store.merging import merge
+from amodal_bench.store.rows import read_table, to_table, write_table
+from amodal_bench.store.sources import TABLES, OldTables, PartFile, Source, overview
 
 Rows = Sequence[dict[str, Any]]
 
@@ -140,9 +140,9 @@ def test_memory_does_not_grow_with_the_masks(tmp_path: Path) -> None:
     code = """
 import os, resource, sys
 from pathlib import Path
-from amodal_bench.merging import merge
-from amodal_bench.sources import PartFile
-from amodal_bench.rows import to_table, write_table
+from amodal_bench.store.merging import merge
+from amodal_bench.store.sources import PartFile
+from amodal_bench.store.rows import to_table, write_table
 folder = Path(sys.argv[1])
 facts = {"image_id": "i", "ann_id": "0", "group_id": "g", "status": "ok", "size": [2, 3], "worker": "w", "seconds": 1.0}
 facts |= {f"v{k}": k for k in range(8)}

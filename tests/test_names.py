@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench import presets, store
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.locate import find_checkpoint
-from amodal_bench.names import LONGEST, fault_of, file_name, plain_name
-from amodal_bench.presets import find_preset, read_preset
-from amodal_bench.protocol import find_protocol
-from amodal_bench.registry import Registry
-from amodal_bench.spec import RunSpec
+from amodal_bench.files.names import LONGEST, fault_of, file_name, plain_name
+from amodal_bench.metrics.protocol import find_protocol
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.locate import find_checkpoint
+from amodal_bench.resolve.presets import find_preset, read_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.train import TrainRequest
+from amodal_bench.running.train import prepare as prepare_training
+from amodal_bench.store import folder as store
+from amodal_bench.store.spec import RunSpec
 from amodal_bench.tables.spec import find_table
-from amodal_bench.train import TrainRequest
-from amodal_bench.train import prepare as prepare_training
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 BAD = ["", ".", "..", "../x", "a/b", "/etc", "a\\b", "C:x", "a\0b", "a\nb", "\x1b[31m", ".hidden", "x.", "x ", "a*",

@@ -214,8 +214,8 @@ def test_list_shows_every_method_dataset_and_protocol(run: Run) -> None:
 
 def test_every_preset_and_protocol_is_read_from_the_wheel(run: Run) -> None:
     code = """
-from amodal_bench.presets import embedded_methods, preset_names
-from amodal_bench.protocol import protocols
+from amodal_bench.resolve.presets import embedded_methods, preset_names
+from amodal_bench.metrics.protocol import protocols
 print(*sorted(protocols()), "|", *preset_names(), "|", *embedded_methods())
 """
     found = [part.split() for part in run("python", "-I", "-c", code).stdout.split("|")]

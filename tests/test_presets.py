@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from amodal_bench import presets
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.plugin import Settings
-from amodal_bench.presets import build, find_preset, parse_changes
-from amodal_bench.registry import Registry
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.presets import build, find_preset, parse_changes
+from amodal_bench.resolve.registry import Registry
 
 
 class Inner(Settings):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.protocol import Interval, find_protocol, protocols, read_protocol, with_buckets
+from amodal_bench.metrics.protocol import Interval, find_protocol, protocols, read_protocol, with_buckets
 
 RATES = np.array([0, 0.005, 0.2, 0.4, 0.7, 1])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.presets import find_preset, preset_names
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.presets import find_preset, preset_names
+from amodal_bench.resolve.registry import Registry
 from amodal_bench.tables.spec import FOLDER, find_table, published, read_spec, tables
 
 LIST = Path(__file__).parent / "data" / "published_numbers.csv"

@@ -10,13 +10,13 @@ import PIL.Image
 import pyarrow as pa
 import pytest
 
-from amodal_bench import places
 from amodal_bench.errors import DatasetNotReady, Refused, RunDamaged
 from amodal_bench.figures.runs import LoadedRun, load_run
 from amodal_bench.figures.source import open_source, predicted_masks, readable_masks
-from amodal_bench.locate import DataFlags
-from amodal_bench.rows import PREDICTIONS, read_table, write_table
-from amodal_bench.store import RunFolder, find_runs
+from amodal_bench.resolve import places
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.store.folder import RunFolder, find_runs
+from amodal_bench.store.rows import PREDICTIONS, read_table, write_table
 from tests.conftest import CommandLine
 from tests.damages import GOLDEN, healthy, record
 

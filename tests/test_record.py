@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from amodal_bench.errors import RunDamaged
-from amodal_bench.record import parse_record, read_record
+from amodal_bench.store.record import parse_record, read_record
 
 GOLDEN = sorted((Path(__file__).parent / "data" / "runs").glob("*/*/*/*/run.json"))
 PATH = Path("run.json")

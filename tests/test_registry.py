@@ -4,7 +4,7 @@ import pytest
 
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.methods.visible import Visible
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.registry import Registry
 
 
 def test_the_class_that_is_imported_is_the_one_the_registry_finds() -> None:

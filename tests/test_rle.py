@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
-from amodal_bench import rle
 from amodal_bench.errors import BadRecord
+from amodal_bench.masks import rle
 from amodal_bench.types import Mask
 
 MASKS = hnp.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40)))

@@ -15,11 +15,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from amodal_bench import run, store
 from amodal_bench.errors import Refused
-from amodal_bench.job import Job, Request, prepare
-from amodal_bench.plan import make_plan
-from amodal_bench.predict import Silent, TooManyErrors
+from amodal_bench.progress import Silent
+from amodal_bench.resolve.job import Job, Request, prepare
+from amodal_bench.running import run
+from amodal_bench.running.plan import make_plan
+from amodal_bench.running.predict import TooManyErrors
+from amodal_bench.store import folder as store
 
 Tables = dict[str, str]
 
@@ -203,7 +205,7 @@ def test_a_method_that_always_fails_is_stopped(job: Any) -> None:
 
 def test_a_full_disk_keeps_all_that_was_written(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The method fills the disk in its third batch: what the first two wrote stays, and the run can go on."""
-    monkeypatch.setattr("amodal_bench.predict._SHORTEST", 0.0)
+    monkeypatch.setattr("amodal_bench.running.predict._SHORTEST", 0.0)
     expected = finished(job("trouble", params={"how": "disk"}, results="whole", batch_size=24))
     full = job("trouble", params={"how": "disk"})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -229,7 +231,7 @@ def test_memory_does_not_hold_finished_masks(job: Any) -> None:
         original(self, rows)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("amodal_bench.predict._SHORTEST", 0.0)
+        patch.setattr("amodal_bench.running.predict._SHORTEST", 0.0)
         patch.setattr(store.RunFolder, "append", append)
         run.bench(big)
     assert sum(written) == 600
@@ -237,8 +239,8 @@ def test_memory_does_not_hold_finished_masks(job: Any) -> None:
 
 
 def test_many_finished_rows_do_not_wait(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amodal_bench.predict._MOST", 10)
-    monkeypatch.setattr("amodal_bench.predict._SHORTEST", 600.0)
+    monkeypatch.setattr("amodal_bench.running.predict._MOST", 10)
+    monkeypatch.setattr("amodal_bench.running.predict._SHORTEST", 600.0)
     begun = job(options={"count": 99}, batch_size=4, limit=98)
     run.bench(begun)
     assert begun.folder.count(begun.folder.parts()) == 98

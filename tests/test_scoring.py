@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS, venn
-from amodal_bench.protocol import find_protocol, protocols
-from amodal_bench.scoring import by_instance, metrics
+from amodal_bench.masks.counts import COLUMNS, GIVEN_COLUMNS, venn
+from amodal_bench.metrics.protocol import find_protocol, protocols
+from amodal_bench.metrics.scores import by_instance, metrics
 from amodal_bench.types import Mask
 
 Triple = tuple[Mask, Mask, Mask]  # predicted, amodal, visible

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench.counts import COLUMNS, GIVEN_COLUMNS, venn
-from amodal_bench.protocol import find_protocol, protocols
-from amodal_bench.scoring import metrics
-from amodal_bench.shares import SHARES, error_split, floor_frame
+from amodal_bench.masks.counts import COLUMNS, GIVEN_COLUMNS, venn
+from amodal_bench.metrics.error_split import SHARES, error_split, floor_frame
+from amodal_bench.metrics.protocol import find_protocol, protocols
+from amodal_bench.metrics.scores import metrics
 from amodal_bench.types import Mask
 
 Four = tuple[Mask, Mask, Mask, Mask]  # predicted, amodal, visible, given

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import Settings
-from amodal_bench.spec import RunSpec, instance_seed, resolved
+from amodal_bench.store.spec import RunSpec, instance_seed, resolved
 
 BASE: dict[str, Any] = {
     "method": "m", "revision": 1, "params": {"a": 1, "b": 0.5},

@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench.images import read_image
-from amodal_bench.stamp import COARSE_TICK, TICK, Stamp, remembered, stamp_of
+from amodal_bench.files.stamp import COARSE_TICK, TICK, Stamp, remembered, stamp_of
+from amodal_bench.masks.images import read_image
 
 Change = Callable[[Path], None]
 

@@ -8,13 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from amodal_bench import plan, rows, store
 from amodal_bench.errors import Refused, RunDamaged
 from amodal_bench.plugin import Location
-from amodal_bench.registry import Registry
-from amodal_bench.rows import PART, to_table
-from amodal_bench.spec import RunSpec
-from amodal_bench.store import RunFolder, check_writable, find_runs, open_folder, run_folder
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running import plan
+from amodal_bench.store import folder as store
+from amodal_bench.store import rows
+from amodal_bench.store.folder import RunFolder, check_writable, find_runs, open_folder, run_folder
+from amodal_bench.store.rows import PART, to_table
+from amodal_bench.store.spec import RunSpec
 
 SPEC = RunSpec(method="m", revision=1, params={}, dataset="d", split="s", options={}, fingerprint="f")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench.streams import Outlet
+from amodal_bench.text.streams import Outlet
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "tests" / "data" / "runs"

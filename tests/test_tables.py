@@ -17,12 +17,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from amodal_bench.cli import app
-from amodal_bench.counts import COLUMNS
 from amodal_bench.errors import Refused, RunDamaged, UnknownName
-from amodal_bench.protocol import Protocol, find_protocol, protocols
-from amodal_bench.rows import INSTANCES, TIMINGS, write_table
-from amodal_bench.store import RunFolder
-from amodal_bench.tables.custom import Wanted, build
+from amodal_bench.masks.counts import COLUMNS
+from amodal_bench.metrics.protocol import Protocol, find_protocol, protocols
+from amodal_bench.store.folder import RunFolder
+from amodal_bench.store.rows import INSTANCES, TIMINGS, write_table
+from amodal_bench.tables.measured import Wanted, build
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import escape_markdown, escape_tex, to_csv, to_markdown, to_tex
 from amodal_bench.tables.runs import FLOOR, RunBook, StoredRun

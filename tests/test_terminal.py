@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from amodal_bench.csv_text import cell, from_cell
-from amodal_bench.printable import printable
-from amodal_bench.protocol import DEFAULT, find_protocol
-from amodal_bench.tables.custom import Wanted, build
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol
+from amodal_bench.tables.measured import Wanted, build
 from amodal_bench.tables.render import FORMATS
 from amodal_bench.tables.runs import RunBook
+from amodal_bench.text.csv_text import cell, from_cell
+from amodal_bench.text.printable import printable
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugins" / "hostile.py"

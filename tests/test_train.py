@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from amodal_bench import run, train
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
-from amodal_bench.job import Request, prepare
-from amodal_bench.lock import FolderLock
-from amodal_bench.train import TrainRequest
-from amodal_bench.weights_header import read_metadata
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.weights_header import read_metadata
+from amodal_bench.running import run, train
+from amodal_bench.running.train import TrainRequest
+from amodal_bench.store.lock import FolderLock
 
 SMALL: dict[str, Any] = {
     "model": {
@@ -123,8 +123,8 @@ def test_a_damaged_record_of_a_training_is_named(text: str, request_of: Any) -> 
 
 @pytest.mark.parametrize("path", sorted(train.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_training_file_is_valid(path: Path) -> None:
-    from amodal_bench.presets import build, find_preset
-    from amodal_bench.registry import Registry
+    from amodal_bench.resolve.presets import build, find_preset
+    from amodal_bench.resolve.registry import Registry
 
     preset = find_preset(path.stem, Registry())
     settings = preset.plugin.cls.Training

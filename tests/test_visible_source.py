@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import rle
-from amodal_bench.coco_results import average_precision, coco_results
 from amodal_bench.errors import Refused
-from amodal_bench.job import Request, prepare
-from amodal_bench.protocol import find_protocol
-from amodal_bench.scoring import metrics
+from amodal_bench.formats.visible_entries import read_entries
+from amodal_bench.masks import rle
+from amodal_bench.metrics.protocol import find_protocol
+from amodal_bench.metrics.scores import metrics
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.predicted_visible import absolute, spelled, with_visible
+from amodal_bench.results.coco_results import average_precision, coco_results
 from amodal_bench.types import parse_id
-from amodal_bench.visible_entries import read_entries
-from amodal_bench.visible_source import absolute, spelled, with_visible
 
 
 @pytest.fixture

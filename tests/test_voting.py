@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amodal_bench import presets
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.job import Request, prepare
 from amodal_bench.plugin import Method, MethodCard, Settings
-from amodal_bench.registry import Registry
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.resolve.voting import Voter, Voting, decide, sample_seed
 from amodal_bench.types import AmodalQuery, Mask
-from amodal_bench.voting import Voter, Voting, decide, sample_seed
 
 
 def stack(*rows: str) -> Mask:

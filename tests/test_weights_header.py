@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from amodal_bench.errors import Refused
-from amodal_bench.weights_header import read_metadata
+from amodal_bench.resolve.weights_header import read_metadata
 
 TENSOR = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 

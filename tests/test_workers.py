@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from amodal_bench import run
 from amodal_bench.errors import Incomplete, Refused
-from amodal_bench.job import Job, Request, prepare
-from amodal_bench.journal import Journal, entries
-from amodal_bench.predict import TooManyErrors
+from amodal_bench.resolve.job import Job, Request, prepare
+from amodal_bench.running import run
+from amodal_bench.running.predict import TooManyErrors
+from amodal_bench.store.journal import Journal, entries
 
 POISON = [f"squares/test/03/{k}" for k in range(3)]
 
@@ -276,14 +276,14 @@ def test_a_complete_run_that_lost_a_table_is_finished_again(job: Any, name: str)
 
 def test_rows_that_nobody_brings_are_an_error_with_its_reason(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that end without having done what they were to do."""
-    monkeypatch.setattr("amodal_bench.run.Orders", lambda **facts: _orders(facts))
+    monkeypatch.setattr("amodal_bench.running.run.Orders", lambda **facts: _orders(facts))
     with pytest.raises(Incomplete, match=r"22 of 24 instances have no result in .*The same command goes on from there"):
         run.bench(job(workers=2))
     assert job().folder.record()["status"] == "partial"
 
 
 def _orders(facts: dict[str, Any]) -> Any:
-    from amodal_bench.child import Orders
+    from amodal_bench.running.child import Orders
 
     return Orders(**{**facts, "skip": tuple(f"squares/test/{k // 3:02d}/{k % 3}" for k in range(2, 24))})
 

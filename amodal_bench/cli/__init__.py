@@ -10,7 +10,6 @@ from typing import Any, ParamSpec
 
 import typer
 
-from amodal_bench import streams
 from amodal_bench.cli import (
     audit,
     bench,
@@ -28,7 +27,8 @@ from amodal_bench.cli import (
 )
 from amodal_bench.cli.console import PlainConsole
 from amodal_bench.errors import Incomplete, Refused
-from amodal_bench.printable import indented
+from amodal_bench.text import streams
+from amodal_bench.text.printable import indented
 
 P = ParamSpec("P")
 # What typer raises for a command line that it cannot read: click's, which it depends on or has inside.

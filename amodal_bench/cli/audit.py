@@ -9,10 +9,10 @@ import typer
 from rich import box
 from rich.table import Table
 
-from amodal_bench.audit import AuditFinding, findings, spread
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
-from amodal_bench.store import open_folder
+from amodal_bench.store.folder import open_folder
+from amodal_bench.tables.audit import AuditFinding, findings, spread
 from amodal_bench.tables.render import escape_markdown
 from amodal_bench.tables.runs import StoredRun
 

@@ -7,22 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from amodal_bench import plan, run
 from amodal_bench.cli import options as o
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.faults import tell_errors, tell_funnel
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.cli.show import show
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.interrupts import Interrupted, interruptible
-from amodal_bench.job import Job, Request, prepare
-from amodal_bench.locate import read_paths
-from amodal_bench.predict import TooManyErrors
-from amodal_bench.presets import embedded_methods, parse_changes
-from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
-from amodal_bench.store import open_folder
-from amodal_bench.summary import summarise
-from amodal_bench.visible_source import TRUTH, absolute
+from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
+from amodal_bench.resolve.job import Job, Request, prepare
+from amodal_bench.resolve.locate import read_paths
+from amodal_bench.resolve.predicted_visible import TRUTH, absolute
+from amodal_bench.resolve.presets import embedded_methods, parse_changes
+from amodal_bench.results.summary import summarise
+from amodal_bench.running import plan, run
+from amodal_bench.running.interrupts import Interrupted, interruptible
+from amodal_bench.running.predict import TooManyErrors
+from amodal_bench.store.folder import open_folder
 
 console = make_console()
 

@@ -11,11 +11,11 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused, WeightsNotFound
-from amodal_bench.locate import DataFlags, dataset_location, find_checkpoint, weights_root
+from amodal_bench.metrics.protocol import DEFAULT, protocols
 from amodal_bench.plugin import MethodCard
-from amodal_bench.presets import FOLDER, Preset, find_preset, preset_names, read_preset
-from amodal_bench.protocol import DEFAULT, protocols
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.locate import DataFlags, dataset_location, find_checkpoint, weights_root
+from amodal_bench.resolve.presets import FOLDER, Preset, find_preset, preset_names, read_preset
+from amodal_bench.resolve.registry import Registry
 
 _BROKEN = plain(("broken", "red"), ", see below")
 

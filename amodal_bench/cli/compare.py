@@ -15,12 +15,12 @@ from amodal_bench.cli.bench import chosen_protocols, results_folder
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
-from amodal_bench.compare import Comparison, compare, compare_all
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.protocol import Protocol
-from amodal_bench.reading import nothing_left
-from amodal_bench.scoring import DRAWS
-from amodal_bench.store import open_folder
+from amodal_bench.metrics.compare import Comparison, compare, compare_all
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import DRAWS
+from amodal_bench.results.reading import nothing_left
+from amodal_bench.store.folder import open_folder
 from amodal_bench.tables.runs import RunBook, StoredRun
 
 console = make_console()

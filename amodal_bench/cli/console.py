@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from amodal_bench.printable import printable
+from amodal_bench.text.printable import printable
 
 
 class PlainConsole(Console):

@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
-from amodal_bench import provenance
-from amodal_bench.cache import cache_folder
 from amodal_bench.cli import options as o
 from amodal_bench.cli.catalogue import list_ as catalogue
 from amodal_bench.cli.catalogue import missing_modules
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused
-from amodal_bench.inspection import Finding, inspect_dataset, summary_of, write_faults
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags, weights_root
-from amodal_bench.presets import parse_changes
-from amodal_bench.registry import Registry
+from amodal_bench.files.cache import cache_folder
+from amodal_bench.formats.doctor import Finding, inspect_dataset, summary_of, write_faults
+from amodal_bench.resolve import provenance
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags, weights_root
+from amodal_bench.resolve.presets import parse_changes
+from amodal_bench.resolve.registry import Registry
 
 console = make_console()
 _MARK = {"ok": ("✓", "green"), "note": ("○", "yellow"), "fault": ("✗", "red")}

@@ -8,12 +8,12 @@ import typer
 from amodal_bench.cli import options as o
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.errors import Refused
-from amodal_bench.export import TABLE, UNREADABLE, Export, export, find_format, prepare
 from amodal_bench.funnel import Funnel
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
-from amodal_bench.presets import parse_changes
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.presets import parse_changes
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.export import TABLE, UNREADABLE, Export, export, find_format, prepare
 
 console = make_console()
 

@@ -7,14 +7,14 @@ import typer
 from rich import box
 from rich.table import Table
 
-from amodal_bench.cache import write_atomic
 from amodal_bench.cli import options as o
 from amodal_bench.cli.progress import make_console
-from amodal_bench.coco_results import average_precision, coco_results, csv_rows, has_scores, lines, write_json
 from amodal_bench.errors import Refused
-from amodal_bench.protocol import DEFAULT, find_protocol
-from amodal_bench.reading import finished_rows
-from amodal_bench.store import RunFolder, open_folder
+from amodal_bench.files.cache import write_atomic
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol
+from amodal_bench.results.coco_results import average_precision, coco_results, csv_rows, has_scores, lines, write_json
+from amodal_bench.results.reading import finished_rows
+from amodal_bench.store.folder import RunFolder, open_folder
 
 console = make_console()
 FORMATS = ("coco", "csv")

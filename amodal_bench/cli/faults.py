@@ -2,8 +2,8 @@
 
 from amodal_bench.cli.console import PlainConsole
 from amodal_bench.funnel import Funnel
-from amodal_bench.kinds import by_kind
-from amodal_bench.store import RunFolder
+from amodal_bench.running.kinds import by_kind
+from amodal_bench.store.folder import RunFolder
 
 MOST_KINDS = 10
 

@@ -21,9 +21,9 @@ from amodal_bench.figures.pick import Rule, parse_rules
 from amodal_bench.figures.runs import LoadedRun, Wanted, by_data, choose_runs
 from amodal_bench.figures.scatter import scatter_figure
 from amodal_bench.figures.source import open_first
-from amodal_bench.locate import DataFlags
-from amodal_bench.names import file_name, own_folder
-from amodal_bench.protocol import DEFAULT, Protocol, find_protocol, with_buckets
+from amodal_bench.files.names import file_name, own_folder
+from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
+from amodal_bench.resolve.locate import DataFlags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from rich.progress import (
 from rich.text import Text
 
 from amodal_bench.cli.console import PlainConsole, plain
-from amodal_bench.predict import Reporter, Silent
+from amodal_bench.progress import Reporter, Silent
 
 
 def make_console() -> PlainConsole:
@@ -46,12 +46,15 @@ class _Bar:
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=None, title=title, failed="")
+        self._failed = 0
 
     def announce(self, total: int, done: int) -> None:
         self._progress.reset(self._task, total=total, completed=done)
 
     def advance(self, finished: int, failed: int) -> None:
-        self._progress.update(self._task, advance=finished, failed=f"{failed} failed" if failed else "")
+        self._failed += failed
+        told = f"{self._failed} failed" if self._failed else ""
+        self._progress.update(self._task, advance=finished, failed=told)
 
 
 class _Lines:
@@ -59,7 +62,7 @@ class _Lines:
 
     def __init__(self, console: Console, title: str) -> None:
         self._console, self._title = console, title
-        self._total = self._before = self._done = 0
+        self._total = self._before = self._done = self._failed = 0
         self._started = self._said = time.monotonic()
 
     def announce(self, total: int, done: int) -> None:
@@ -69,13 +72,14 @@ class _Lines:
 
     def advance(self, finished: int, failed: int) -> None:
         self._done += finished
+        self._failed += failed
         now = time.monotonic()
         if now - self._said < 10 and self._done < self._total:
             return
         self._said = now
         rate = (self._done - self._before) / max(1e-9, now - self._started)
         left = (self._total - self._done) / rate if rate else 0.0
-        failures = f", {failed} failed" if failed else ""
+        failures = f", {self._failed} failed" if self._failed else ""
         self._console.print(
             f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s, {_duration(left)} left{failures}"
         )

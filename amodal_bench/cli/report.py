@@ -10,12 +10,12 @@ from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import Refused
-from amodal_bench.locate import DataFlags
-from amodal_bench.names import own_folder
-from amodal_bench.protocol import DEFAULT, find_protocol, protocols
+from amodal_bench.files.names import own_folder
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol, protocols
+from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.report.build import build
 from amodal_bench.report.gallery import Wishes
-from amodal_bench.scoring import DRAWS
+from amodal_bench.resolve.locate import DataFlags
 
 
 def report(

@@ -11,10 +11,10 @@ from amodal_bench.cli.bench import chosen_protocols
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import show, tell_left_out
 from amodal_bench.errors import Refused
-from amodal_bench.protocol import Protocol
-from amodal_bench.reading import nothing_left, readable
-from amodal_bench.store import RunFolder, find_runs, open_folder
-from amodal_bench.summary import Summary, summarise
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.results.reading import nothing_left, readable
+from amodal_bench.results.summary import Summary, summarise
+from amodal_bench.store.folder import RunFolder, find_runs, open_folder
 
 
 def score(

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amodal_bench.cli.console import PlainConsole, plain
-from amodal_bench.summary import Summary, over_seeds
+from amodal_bench.results.summary import Summary, over_seeds
 
 METRICS = ("mIoU_full", "mIoU_inv")
 

@@ -5,16 +5,16 @@ from typing import Annotated
 
 import typer
 
-from amodal_bench.cache import write_atomic
 from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import chosen_protocols, results_folder
 from amodal_bench.cli.console import PlainConsole
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import UnknownName
-from amodal_bench.names import own_folder
-from amodal_bench.reading import nothing_left
-from amodal_bench.tables.custom import SCORES, Wanted, build, no_runs
+from amodal_bench.files.cache import write_atomic
+from amodal_bench.files.names import own_folder
+from amodal_bench.results.reading import nothing_left
+from amodal_bench.tables.measured import SCORES, Wanted, build, no_runs
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import FORMATS
 from amodal_bench.tables.runs import RunBook

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-from amodal_bench import train as training
 from amodal_bench.cli import options as o
 from amodal_bench.cli.console import PlainConsole, plain
 from amodal_bench.cli.progress import Field, make_console
 from amodal_bench.errors import Refused, TrainingStopped
-from amodal_bench.interrupts import Interrupted, interruptible
 from amodal_bench.plugin import Monitor
-from amodal_bench.presets import parse_changes
+from amodal_bench.resolve.presets import parse_changes
+from amodal_bench.running import train as training
+from amodal_bench.running.interrupts import Interrupted, interruptible
 
 console = make_console()
 _EVERY = 30.0  # seconds between the lines of a log

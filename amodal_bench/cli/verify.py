@@ -10,12 +10,12 @@ import typer
 from amodal_bench.cli import options as o
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.errors import Refused, RunDamaged
-from amodal_bench.interrupts import Interrupted, interruptible
-from amodal_bench.store import RunFolder, find_runs, open_folder
-from amodal_bench.verification.check import verify as verify_run
-from amodal_bench.verification.means import Means
-from amodal_bench.verification.result import Outcome, Verification
-from amodal_bench.visible_source import absolute
+from amodal_bench.resolve.predicted_visible import absolute
+from amodal_bench.results.verification.check import verify as verify_run
+from amodal_bench.results.verification.means import Means
+from amodal_bench.results.verification.result import Outcome, Verification
+from amodal_bench.running.interrupts import Interrupted, interruptible
+from amodal_bench.store.folder import RunFolder, find_runs, open_folder
 
 console = make_console()
 

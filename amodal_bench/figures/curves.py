@@ -8,8 +8,8 @@ import pandas as pd
 
 from amodal_bench.figures import style
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.protocol import Protocol
-from amodal_bench.scoring import metrics, score
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import metrics, score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from amodal_bench.figures.pick import Rule, choose
 from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.scatter import COLUMNS
 from amodal_bench.figures.source import Source, readable_masks
-from amodal_bench.protocol import Protocol
-from amodal_bench.scoring import by_instance
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import by_instance
 from amodal_bench.types import Image
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.reading import finished_rows, nothing_left, readable
-from amodal_bench.store import RunFolder, find_runs, open_folder
+from amodal_bench.results.reading import finished_rows, nothing_left, readable
+from amodal_bench.store.folder import RunFolder, find_runs, open_folder
 
 _COLUMNS = ("id", "rate", "a", "b")  # of the tables that hold runs by their label: no run may be called so there
 

@@ -8,8 +8,8 @@ import pandas as pd
 from amodal_bench.errors import Refused
 from amodal_bench.figures import style
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.protocol import Protocol
-from amodal_bench.scoring import by_instance
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import by_instance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from amodal_bench import rle
 from amodal_bench.errors import BadRecord, DatasetNotReady, Refused, RunDamaged
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.locate import DataFlags
+from amodal_bench.masks import rle
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.reading import nothing_left, readable
-from amodal_bench.recorded import Recorded
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.results.reading import nothing_left, readable
+from amodal_bench.results.recorded import Recorded
 from amodal_bench.types import MOST_PIXELS, AmodalSample, Mask
 
 

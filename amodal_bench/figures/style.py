@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amodal_bench.cache import writing
 from amodal_bench.errors import Refused
-from amodal_bench.printable import printable
-from amodal_bench.protocol import Protocol
+from amodal_bench.files.cache import writing
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.text.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

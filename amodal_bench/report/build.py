@@ -10,21 +10,21 @@ from typing import Any
 import jinja2
 
 from amodal_bench import __name__ as package
-from amodal_bench.audit import findings
-from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
 from amodal_bench.figures.pictures import ERRORS
 from amodal_bench.figures.runs import LoadedRun, by_data, load_runs
-from amodal_bench.names import own_folder
-from amodal_bench.printable import printable
-from amodal_bench.protocol import Protocol
-from amodal_bench.reading import nothing_left
+from amodal_bench.files.cache import write_atomic
+from amodal_bench.files.names import own_folder
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
 from amodal_bench.report.numbers import PARTS, Cells, cells, protocol_facts, rank, splits, spread
 from amodal_bench.report.pairs import chosen_pairs, pair
-from amodal_bench.scoring import DRAWS
-from amodal_bench.store import find_runs
+from amodal_bench.results.reading import nothing_left
+from amodal_bench.store.folder import find_runs
+from amodal_bench.tables.audit import findings
+from amodal_bench.text.printable import printable
 
 HERE = Path(__file__).parent
 SCRIPTS = ("base.js", "overview.js", "charts.js", "gallery.js", "pairs.js", "start.js")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.reading import mean_seconds
+from amodal_bench.results.reading import mean_seconds
 
 Line = tuple[str, str]
 

@@ -16,10 +16,10 @@ from amodal_bench.figures.pick import ordered
 from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.source import Source, open_first, readable_masks
 from amodal_bench.figures.style import METRICS
-from amodal_bench.locate import DataFlags
-from amodal_bench.protocol import Protocol
+from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.report.numbers import printed
 from amodal_bench.report.pairs import order
+from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.types import Image, Mask
 
 SIZE = 256

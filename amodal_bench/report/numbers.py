@@ -8,9 +8,9 @@ import pandas as pd
 
 from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.style import METRICS, metric_names
-from amodal_bench.protocol import Protocol
-from amodal_bench.scoring import metrics
-from amodal_bench.shares import error_split
+from amodal_bench.metrics.error_split import error_split
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import metrics
 
 PARTS = ("found", "visible_missed", "hidden_missed", "spill")
 Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amodal_bench.compare import Comparison, compare
 from amodal_bench.errors import Refused
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.protocol import Protocol
+from amodal_bench.metrics.compare import Comparison, compare
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.scores import score
 from amodal_bench.report.numbers import chance, printed
-from amodal_bench.scoring import score
 
 MOST_PAIRS = 21
 MOST_CATEGORIES = 40

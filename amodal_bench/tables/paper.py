@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from amodal_bench.protocol import Protocol, find_protocol
+from amodal_bench.metrics.protocol import Protocol, find_protocol
 from amodal_bench.tables.runs import Ambiguous, Measured, RunBook, over_runs, same_but_seed
 from amodal_bench.tables.sheet import (
     EMPTY,

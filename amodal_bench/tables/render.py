@@ -5,9 +5,9 @@ import math
 import re
 from itertools import groupby
 
-from amodal_bench.csv_text import csv_text
-from amodal_bench.printable import printable
 from amodal_bench.tables.sheet import Cell, Heading, Sheet
+from amodal_bench.text.csv_text import csv_text
+from amodal_bench.text.printable import printable
 
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from amodal_bench.errors import Refused
-from amodal_bench.protocol import Protocol
-from amodal_bench.reading import finished_rows, readable
-from amodal_bench.store import RunFolder, find_runs
-from amodal_bench.summary import Summary, over_seeds, summarise
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.results.reading import finished_rows, readable
+from amodal_bench.results.summary import Summary, over_seeds, summarise
+from amodal_bench.store.folder import RunFolder, find_runs
 
 Status = Literal["complete", "partial", "errors"]
 FLOOR = "visible mask (from the counts)"

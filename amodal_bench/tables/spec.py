@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from amodal_bench.documents import read_yaml
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.files.documents import read_yaml
+from amodal_bench.files.package import CONFIGS
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.plugin import Settings
-from amodal_bench.protocol import DEFAULT, find_protocol
 
-FOLDER = Path(__file__).parent.parent / "configs" / "tables"
+FOLDER = CONFIGS / "tables"
 UNKNOWN = "unknown"
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from msgspec import Struct, json
 
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.registry import Registry
 from benchmarks.fuzz.damage import damage
 from benchmarks.fuzz.probe import probe
 from benchmarks.fuzz.sets import Sample, samples

@@ -17,7 +17,7 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from amodal_bench.guard import Failure, guarded
+from amodal_bench.running.guard import Failure, guarded
 
 IMAGES = (".png", ".jpg", ".bmp")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16")

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import PIL.Image
 
-from amodal_bench import errors, rle
-from amodal_bench.guard import Failure, guarded
-from amodal_bench.inspection import inspect_dataset
+from amodal_bench import errors
+from amodal_bench.formats.doctor import inspect_dataset
+from amodal_bench.masks import rle
 from amodal_bench.plugin import AnyDataset
+from amodal_bench.running.guard import Failure, guarded
 from amodal_bench.types import check_id
 from benchmarks.fuzz.sets import Sample
 

@@ -12,14 +12,14 @@ import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from amodal_bench import rle
-from amodal_bench.export import TABLE, export, find_format, format_names, prepare
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
+from amodal_bench.masks import rle
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.predicted_visible import spelled, with_visible
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.export import TABLE, export, find_format, format_names, prepare
 from amodal_bench.types import Mask
-from amodal_bench.visible_source import spelled, with_visible
 
 ROOT = Path(__file__).parent.parent.parent
 SQUARES = ROOT / "tests" / "plugins" / "squares.py"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from amodal_bench.store import RunFolder
+from amodal_bench.store.folder import RunFolder
 
 PLUGINS = Path(__file__).resolve().parents[2] / "tests" / "plugins"
 COUNT = 120  # instances

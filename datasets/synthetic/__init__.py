@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from amodal_bench.cache import manifest_digest
+from amodal_bench.files.cache import manifest_digest
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample
 

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from amodal_bench import streams
+from amodal_bench.text import streams
 from amodal_bench.types import Image, Mask
 
 from .scene import render_object, render_scene

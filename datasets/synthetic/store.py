@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from amodal_bench.cache import write_atomic
+from amodal_bench.files.cache import write_atomic
 from amodal_bench.types import Image, Mask
 
 from .draw import GENERATOR_VERSION

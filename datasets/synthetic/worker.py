@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from amodal_bench import streams
+from amodal_bench.text import streams
 
 from .store import Store
 

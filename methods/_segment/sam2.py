@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import Sam2ImageProcessor, Sam2Model
 from transformers.utils import logging
 
-from amodal_bench.documents import BadDocument, parse_json
 from amodal_bench.errors import Refused
+from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.types import Image, Mask
 
 from .choose import Logits, choose

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from amodal_bench.csv_text import cell
+from amodal_bench.text.csv_text import cell
 
 COLUMNS = ("step", "epoch", "seconds", "loss", "rate")
 

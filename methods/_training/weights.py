@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
+from amodal_bench.files.cache import write_atomic
 
 _SHOWN = 5
 # What reading a damaged file raises; the old format of torch is read without any check of its own.

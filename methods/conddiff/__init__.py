@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amodal_bench.documents import BadDocument, parse_json
 from amodal_bench.errors import Refused, WeightsNotFound
+from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
-from amodal_bench.spec import resolved
+from amodal_bench.store.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
 
 from .params import CondDiffParams, Training

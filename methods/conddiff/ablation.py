@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from amodal_bench import run, scoring, streams, train
-from amodal_bench.job import Request, prepare
-from amodal_bench.protocol import DEFAULT, find_protocol
+from amodal_bench.metrics import scores as scoring
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.running import run, train
+from amodal_bench.text import streams
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from amodal_bench.methods._training.feed import batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.methods._window import recall, window
 from amodal_bench.plugin import AnyDataset, TrainingRun
-from amodal_bench.validate import counts_of, mean_scores, prefix
+from amodal_bench.running.validate import counts_of, mean_scores, prefix
 
 from . import CondDiff
 from .diffusion import diffuse, log_snr

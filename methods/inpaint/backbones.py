@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from amodal_bench.documents import BadDocument, parse_json
 from amodal_bench.errors import Refused
+from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.methods import _pretrained
 from amodal_bench.methods._pretrained import Source
 

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from amodal_bench.cache import cache_folder, tree_digest, write_atomic
 from amodal_bench.errors import Refused
+from amodal_bench.files.cache import cache_folder, tree_digest, write_atomic
 
 from .backbones import Kind
 from .params import Backbone

@@ -16,13 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from amodal_bench.cache import write_atomic
 from amodal_bench.errors import Refused
+from amodal_bench.files.cache import write_atomic
 from amodal_bench.methods._training import weights
 from amodal_bench.methods._training.feed import batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.plugin import AnyDataset, TrainingRun
-from amodal_bench.validate import prefix
+from amodal_bench.running.validate import prefix
 
 from .codec import LATENTS, codec, learn_decoder, set_encoder
 from .feed import Holes

@@ -21,8 +21,8 @@ from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.methods._window import Crop, cut_image, cut_visible, window
 from amodal_bench.plugin import AnyDataset, TrainingRun
+from amodal_bench.running.validate import prefix
 from amodal_bench.types import Image
-from amodal_bench.validate import prefix
 
 from .training import Training
 

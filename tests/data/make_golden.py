@@ -11,11 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from amodal_bench import rows, run, scoring, store
-from amodal_bench.job import Request, prepare
-from amodal_bench.presets import embedded_methods
-from amodal_bench.protocol import protocols
-from amodal_bench.sources import file_sha256
+from amodal_bench.metrics import scores as scoring
+from amodal_bench.metrics.protocol import protocols
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.presets import embedded_methods
+from amodal_bench.running import run
+from amodal_bench.store import folder as store
+from amodal_bench.store import rows
+from amodal_bench.store.sources import file_sha256
 
 PLUGINS = (Path("tests/plugins/squares.py"), Path("tests/plugins/dilate.py"))
 RUNS = Path("tests/data/runs")

@@ -10,10 +10,10 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench.datasets import _bop
 from amodal_bench.datasets.bop import Bop, BopOptions
+from amodal_bench.datasets.bop import scenes as _bop
 from amodal_bench.errors import BadRecord, DatasetNotReady
-from amodal_bench.inspection import inspect_dataset
+from amodal_bench.formats.doctor import inspect_dataset
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 
@@ -222,7 +222,7 @@ def test_several_processes_make_the_same_index(root: Path, monkeypatch: pytest.M
     for asked in (None, root / "test_targets_bop19.json"):
         alone = _bop.bop_index(scenes, asked)
         with monkeypatch.context() as patch:
-            patch.setattr("amodal_bench.datasets._scenes._SHARE", 1)
+            patch.setattr("amodal_bench.formats.scenes._SHARE", 1)
             patch.setattr("os.cpu_count", lambda: 2)
             patch.setattr(_bop, "_index", lambda scenes, targets: pytest.fail("not shared out"))
             assert _bop.bop_index(scenes, asked).equals(alone)

@@ -13,10 +13,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench import rle
 from amodal_bench.datasets.cocoa_cls import CocoaCls, CocoaClsOptions
 from amodal_bench.datasets.kins import Kins, KinsOptions
 from amodal_bench.errors import DatasetNotReady, Refused
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 

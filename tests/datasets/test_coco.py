@@ -13,7 +13,7 @@ import pytest
 
 from amodal_bench.datasets.coco import Coco, CocoOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
-from amodal_bench.inspection import inspect_dataset
+from amodal_bench.formats.doctor import inspect_dataset
 from amodal_bench.plugin import Location
 
 FIXTURE = Path(__file__).parent.parent / "data" / "formats" / "coco" / "own.json"

@@ -10,9 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench import rle
 from amodal_bench.datasets.coco_a import CocoA, CocoAOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 

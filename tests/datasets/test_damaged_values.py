@@ -11,10 +11,10 @@ import PIL.Image
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import rle
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.json_files import whole
-from amodal_bench.matching import plain_image
+from amodal_bench.formats.json_files import whole
+from amodal_bench.formats.matching import plain_image
+from amodal_bench.masks import rle
 
 HEIGHT, WIDTH = 20, 32
 LONG, SURROGATE = "9" * 5000, "\ud800"  # more digits than Python turns into a number; no text of any file

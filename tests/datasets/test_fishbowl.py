@@ -9,9 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench import rle
 from amodal_bench.datasets.fishbowl import FishBowl, FishBowlOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Location
 from amodal_bench.types import Image, Mask
 
@@ -191,7 +191,7 @@ def test_the_index_is_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pyt
     write_clip(tmp_path / "data")
     before = opened(tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr("amodal_bench.datasets._fishbowl_index._build", lambda layout: pytest.fail("read again"))
+        patch.setattr("amodal_bench.datasets.fishbowl.index._build", lambda layout: pytest.fail("read again"))
         again = opened(tmp_path / "data")
     assert (ids(again), again.fingerprint()) == (KEPT, before.fingerprint())
     file = tmp_path / "data" / "00000" / "objects.json"

@@ -7,9 +7,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench import rle
 from amodal_bench.datasets.fishbowl import FishBowl, FishBowlOptions
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 

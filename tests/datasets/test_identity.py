@@ -9,11 +9,11 @@ import pytest
 
 from amodal_bench.datasets.folder import Folder
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.export import export, find_format, format_names, prepare
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.export import export, find_format, format_names, prepare
 from amodal_bench.types import AmodalQuery, AmodalSample
 
 REGISTRY = Registry([Path(__file__).parent.parent / "plugins" / "squares.py"])

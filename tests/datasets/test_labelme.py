@@ -10,11 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench.datasets._labelme import Shape, code_of, part_of
 from amodal_bench.datasets.labelme import Labelme, LabelmeOptions
+from amodal_bench.datasets.labelme.shapes import Shape, code_of, part_of
 from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.masks.rle import decode
 from amodal_bench.plugin import Location
-from amodal_bench.rle import decode
 from amodal_bench.types import Mask
 
 HEIGHT, WIDTH = 8, 12

@@ -10,10 +10,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench import rle
-from amodal_bench.datasets._indexed import InstanceOptions
 from amodal_bench.datasets.mp3d import Mp3d
 from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.formats.indexed import InstanceOptions
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
 

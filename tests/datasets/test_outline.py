@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
-from amodal_bench import rle
-from amodal_bench.datasets._writers._outline import polygon, polygons
+from amodal_bench.formats.writers.outline import polygon, polygons
+from amodal_bench.masks import rle
 from amodal_bench.types import Mask
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=24))

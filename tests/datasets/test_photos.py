@@ -11,16 +11,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench.datasets._coco_like import find_file
-from amodal_bench.datasets._coco_photos import name_of_2017
-from amodal_bench.datasets._images import Photos
-from amodal_bench.datasets._location import found_names, missing, near_misses
 from amodal_bench.datasets.coco_a import CocoA
 from amodal_bench.datasets.d2sa import D2sa, D2saOptions
 from amodal_bench.datasets.kins import Kins, KinsOptions
 from amodal_bench.datasets.sailvos import SailVos, SailVosOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady
-from amodal_bench.paths import id_part, name_on_disk
+from amodal_bench.files.paths import id_part, name_on_disk
+from amodal_bench.formats.coco import find_file
+from amodal_bench.formats.coco_photos import name_of_2017
+from amodal_bench.formats.missing import found_names, missing, near_misses
+from amodal_bench.formats.photos import Photos
 from amodal_bench.plugin import Location
 
 HEIGHT, WIDTH = 24, 32

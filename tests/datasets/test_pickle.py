@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench.datasets._pickle import load
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.formats.pickles import load
 
 PROTOCOLS = range(6)
 

@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from amodal_bench.datasets import _sailvos_raw as raw
 from amodal_bench.datasets.sailvos import SailVos, SailVosOptions
+from amodal_bench.datasets.sailvos import raw as raw
 from amodal_bench.errors import BadRecord, DatasetNotReady
 from amodal_bench.plugin import Location
 from amodal_bench.types import Mask
@@ -179,7 +179,7 @@ def test_the_index_is_kept_until_a_file_changes(root: Path, monkeypatch: pytest.
 def test_several_processes_make_the_same_index(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = raw.find_scenes(root)
     alone = raw.raw_index(scenes)
-    monkeypatch.setattr("amodal_bench.datasets._scenes._SHARE", 1)
+    monkeypatch.setattr("amodal_bench.formats.scenes._SHARE", 1)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(raw, "_index", lambda scenes: pytest.fail("not shared out"))
     assert raw.raw_index(scenes).equals(alone)
@@ -214,7 +214,7 @@ def test_names_that_are_not_utf_8_have_ids_that_are(root: Path, monkeypatch: pyt
     assert dataset[4].query.category == "d\\xf6g"
     scenes = raw.find_scenes(root)
     alone = raw.raw_index(scenes)
-    monkeypatch.setattr("amodal_bench.datasets._scenes._SHARE", 1)
+    monkeypatch.setattr("amodal_bench.formats.scenes._SHARE", 1)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert raw.raw_index(scenes).equals(alone)
 

@@ -12,9 +12,9 @@ import pytest
 from pycocotools import mask as coco
 
 import amodal_bench as ab
-from amodal_bench import rle
-from amodal_bench.datasets import _order
 from amodal_bench.errors import DatasetNotReady
+from amodal_bench.formats import depth_order as _order
+from amodal_bench.masks import rle
 from amodal_bench.types import Mask
 
 HEIGHT, WIDTH = 24, 32

@@ -7,10 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench import rle
-from amodal_bench.datasets import _video
 from amodal_bench.datasets.fishbowl import FishBowl, FishBowlOptions
+from amodal_bench.datasets.fishbowl import video as _video
 from amodal_bench.errors import BadRecord, DatasetNotReady
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Location
 from amodal_bench.types import Image
 

@@ -12,14 +12,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from amodal_bench.datasets._writers._depth import depth_order
-from amodal_bench.datasets._writers._names import Names, whole_numbers
-from amodal_bench.export import TABLE, export, find_format, format_names, prepare
+from amodal_bench.formats.writers.depth import depth_order
+from amodal_bench.formats.writers.names import Names, whole_numbers
 from amodal_bench.funnel import Funnel
-from amodal_bench.job import open_dataset
-from amodal_bench.locate import DataFlags
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.registry import Registry
+from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.export import TABLE, export, find_format, format_names, prepare
 from amodal_bench.types import AmodalQuery, AmodalSample, parse_id
 
 PLUGINS = Path(__file__).parent.parent / "plugins"

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from amodal_bench import rows
-from amodal_bench.protocol import DEFAULT, Protocol, protocols
+from amodal_bench.metrics.protocol import DEFAULT, Protocol, protocols
 from amodal_bench.report.build import Report, build
 from amodal_bench.report.gallery import Wishes
-from amodal_bench.sources import TABLES
-from amodal_bench.store import RunFolder, find_runs
+from amodal_bench.store import rows
+from amodal_bench.store.folder import RunFolder, find_runs
+from amodal_bench.store.sources import TABLES
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "data" / "runs" / "squares"

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from amodal_bench.compare import compare
-from amodal_bench.protocol import find_protocol, protocols
+from amodal_bench.metrics.compare import compare
+from amodal_bench.metrics.protocol import find_protocol, protocols
+from amodal_bench.metrics.scores import metrics
 from amodal_bench.report.build import Report
 from amodal_bench.report.pairs import signed
-from amodal_bench.scoring import metrics
-from amodal_bench.store import find_runs
+from amodal_bench.store.folder import find_runs
 
 WHITE = "rgb(255, 255, 255)"
 

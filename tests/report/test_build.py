@@ -9,16 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from amodal_bench import rows
 from amodal_bench.cli.report import report
 from amodal_bench.errors import Refused
 from amodal_bench.figures.runs import load_runs
-from amodal_bench.protocol import find_protocol
+from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.report.build import build, embedded
 from amodal_bench.report.gallery import Wishes
 from amodal_bench.report.numbers import chance, printed
 from amodal_bench.report.pairs import chosen_pairs, signed
-from amodal_bench.store import RunFolder, find_runs
+from amodal_bench.store import rows
+from amodal_bench.store.folder import RunFolder, find_runs
 
 ROOT = Path(__file__).parent.parent.parent
 SQUARES = ROOT / "tests" / "plugins" / "squares.py"

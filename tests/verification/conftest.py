@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import rle
-from amodal_bench.job import Request, prepare
+from amodal_bench.masks import rle
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.results.verification.result import Verification
 from amodal_bench.types import parse_id
-from amodal_bench.verification.result import Verification
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
 FILES = tuple(PLUGINS / f"{name}.py" for name in ("squares", "dilate", "trouble"))

@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import rle
 from amodal_bench.errors import Refused
-from amodal_bench.lock import FolderLock
-from amodal_bench.protocol import find_protocol
-from amodal_bench.registry import Registry
-from amodal_bench.rows import write_table
-from amodal_bench.sources import file_sha256
-from amodal_bench.store import RunFolder
-from amodal_bench.summary import summarise
-from amodal_bench.verification.dataset import check_weights
-from amodal_bench.verification.means import Means
-from amodal_bench.verification.result import Verification
+from amodal_bench.masks import rle
+from amodal_bench.metrics.protocol import find_protocol
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.results.summary import summarise
+from amodal_bench.results.verification.dataset import check_weights
+from amodal_bench.results.verification.means import Means
+from amodal_bench.results.verification.result import Verification
+from amodal_bench.store.folder import RunFolder
+from amodal_bench.store.lock import FolderLock
+from amodal_bench.store.rows import write_table
+from amodal_bench.store.sources import file_sha256
 
 Check = Callable[..., Verification]
 Rows = list[dict[str, Any]]

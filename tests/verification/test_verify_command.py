@@ -69,9 +69,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from amodal_bench import rle
-from amodal_bench.rows import PLAN
-from amodal_bench.spec import RunSpec
-from amodal_bench.store import run_folder
+from amodal_bench.store.rows import PLAN
+from amodal_bench.store.spec import RunSpec
+from amodal_bench.store.folder import run_folder
 
 COUNT = 4800
 spec = RunSpec(method="m", revision=1, params={}, dataset="d", split="s", options={}, fingerprint="f")
@@ -98,10 +98,10 @@ print(COUNT * len(code["counts"]) // 2**20)
     look = """
 import resource, sys
 from pathlib import Path
-from amodal_bench.predict import Silent
-from amodal_bench.store import RunFolder
-from amodal_bench.verification.check import verify
-from amodal_bench.verification.means import Means
+from amodal_bench.progress import Silent
+from amodal_bench.store.folder import RunFolder
+from amodal_bench.results.verification.check import verify
+from amodal_bench.results.verification.means import Means
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = verify(RunFolder(next(Path(sys.argv[1]).glob("d/s/m/*"))), Means(quick=True, workers=1), Silent())
 print(found.outcome, found.rows, start // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -16,7 +16,7 @@ from amodal_bench.methods._training import weights  # noqa: E402
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams  # noqa: E402
 from amodal_bench.methods.conddiff.network import Network  # noqa: E402
 from amodal_bench.plugin import Runtime  # noqa: E402
-from amodal_bench.spec import resolved  # noqa: E402
+from amodal_bench.store.spec import resolved  # noqa: E402
 from amodal_bench.types import AmodalQuery, Mask  # noqa: E402
 
 Make = Callable[..., CondDiff]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import amodal_bench as ab
-from amodal_bench import presets, run
-from amodal_bench.job import Request, prepare
-from amodal_bench.registry import Registry
-from amodal_bench.weights_header import read_metadata
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.resolve.weights_header import read_metadata
+from amodal_bench.running import run
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "methods" / "conddiff" / "weights" / "conddiff-nano.safetensors"
@@ -31,7 +32,7 @@ def test_the_file_is_small_and_says_where_it_comes_from() -> None:
 
 
 def test_the_training_file_in_the_repository_is_the_one_that_was_used() -> None:
-    from amodal_bench.train import read_train_file
+    from amodal_bench.running.train import read_train_file
 
     used = json.loads(read_metadata(FILE)["training"])
     preset = presets.find_preset("conddiff-nano", Registry())

@@ -12,8 +12,8 @@ from amodal_bench.methods.conddiff import CondDiff  # noqa: E402
 from amodal_bench.methods.conddiff.network import Network, normalised  # noqa: E402
 from amodal_bench.methods.conddiff.params import CondDiffParams, Model  # noqa: E402
 from amodal_bench.methods.conddiff.pcn import Pcn, attend, sinusoid  # noqa: E402
-from amodal_bench.presets import find_preset, preset_names  # noqa: E402
-from amodal_bench.registry import Registry  # noqa: E402
+from amodal_bench.resolve.presets import find_preset, preset_names  # noqa: E402
+from amodal_bench.resolve.registry import Registry  # noqa: E402
 
 TINY = {"backbone": "pvt_v2_b0", "depths": (1,) * 4, "dims": (16, 32, 40, 64), "size": 64, "width": 32, "ocr_width": 16}
 PRESETS = [name for name in preset_names() if find_preset(name, Registry()).plugin.name == "conddiff"]

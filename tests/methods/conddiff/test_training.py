@@ -15,8 +15,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from amodal_bench.counts import venn  # noqa: E402
 from amodal_bench.errors import BadRecord, Refused, TrainingStopped  # noqa: E402
+from amodal_bench.masks.counts import venn  # noqa: E402
 from amodal_bench.methods._training.feed import batches, epoch_batches  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
 from amodal_bench.methods._training.schedule import rate_at, step_seed  # noqa: E402
@@ -25,8 +25,8 @@ from amodal_bench.methods.conddiff.feed import Triples  # noqa: E402
 from amodal_bench.methods.conddiff.params import Augment  # noqa: E402
 from amodal_bench.methods.conddiff.train import train  # noqa: E402
 from amodal_bench.plugin import Runtime, TrainingRun  # noqa: E402
+from amodal_bench.running.validate import mean_scores  # noqa: E402
 from amodal_bench.types import AmodalSample  # noqa: E402
-from amodal_bench.validate import mean_scores  # noqa: E402
 
 Start = Callable[..., TrainingRun]
 

@@ -16,8 +16,8 @@ transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from amodal_bench.cache import cache_folder  # noqa: E402
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound  # noqa: E402
+from amodal_bench.files.cache import cache_folder  # noqa: E402
 from amodal_bench.methods.inpaint import backbones, pipelines  # noqa: E402
 from amodal_bench.methods.inpaint.backbones import FAMILIES, find, read, source  # noqa: E402
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from amodal_bench import presets
 from amodal_bench.methods.inpaint import InpaintParams
-from amodal_bench.presets import find_preset, read_preset
-from amodal_bench.registry import Registry
-from amodal_bench.spec import resolved
+from amodal_bench.resolve import presets
+from amodal_bench.resolve.presets import find_preset, read_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.store.spec import resolved
 
 REGISTRY = Registry()
 # inpaint-nano and its ablations, which ship, have a page and tests of their own.

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from amodal_bench.presets import find_preset
-from amodal_bench.registry import Registry
-from amodal_bench.spec import resolved
+from amodal_bench.resolve.presets import find_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.store.spec import resolved
 
 REGISTRY = Registry()
 SMALL = {"resolution", "region", "backbone", "segmenter", "forward_batch"}

@@ -15,14 +15,14 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 pytest.importorskip("segment_anything")
 
-from amodal_bench import run  # noqa: E402
 from amodal_bench.errors import Refused  # noqa: E402
-from amodal_bench.job import Job, Request, prepare  # noqa: E402
 from amodal_bench.methods._segment.nano import build_nano  # noqa: E402
 from amodal_bench.methods._training import weights as files  # noqa: E402
 from amodal_bench.methods.inpaint import Inpaint, InpaintParams  # noqa: E402
 from amodal_bench.plugin import Runtime  # noqa: E402
-from amodal_bench.predict import Silent  # noqa: E402
+from amodal_bench.progress import Silent  # noqa: E402
+from amodal_bench.resolve.job import Job, Request, prepare  # noqa: E402
+from amodal_bench.running import run  # noqa: E402
 from amodal_bench.types import AmodalQuery  # noqa: E402
 
 Make = Callable[..., Any]

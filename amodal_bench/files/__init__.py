@@ -1,0 +1,1 @@
+"""Files: written whole, digested, named, found; small documents read within bounds."""

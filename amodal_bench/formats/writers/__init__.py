@@ -1,0 +1,1 @@
+"""What the official layouts look like from the writing side."""

@@ -1,0 +1,1 @@
+"""From the counts of many instances to scores, intervals and comparisons, under a protocol."""

@@ -1,0 +1,86 @@
+"""What a run's record and plan say of its dataset and its code, compared with those that are here."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from amodal_bench.errors import Refused
+from amodal_bench.resolve.locate import find_checkpoint, find_pretrained, weights_root
+from amodal_bench.resolve.presets import find_preset
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.results.recorded import Opened, Recorded
+from amodal_bench.results.verification.ledger import SHOWN
+from amodal_bench.results.verification.means import Means
+
+
+def check_dataset(record: dict[str, Any], recorded: Recorded, opened: Opened) -> Iterator[str]:
+    """Fingerprint and funnel are those of the record."""
+    if fault := recorded.fingerprint_fault(opened):
+        yield fault
+    funnel, own = record["funnel"], opened.dataset.funnel.as_dict()
+    for name in ("read", "kept") if funnel else ():
+        if funnel[name] != own[name]:
+            yield f"the dataset has {own[name]} annotations {name} here, run.json says {funnel[name]}"
+
+
+def check_plan(stored: pa.Table, here: pa.Table) -> Iterator[str]:
+    """plan.parquet is the plan that the dataset has: the same instances and groups in the same order."""
+    if stored.equals(here):
+        return
+    lacking = {
+        "instances that the dataset does not have": _without(stored, here),
+        "no row for instances of the dataset": _without(here, stored),
+    }
+    for text, ids in lacking.items():
+        if len(ids):
+            more = ", ..." if len(ids) > SHOWN else ""
+            yield f"plan.parquet has {text} ({len(ids)}): {', '.join(ids.slice(0, SHOWN).to_pylist())}{more}"
+    if not any(len(ids) for ids in lacking.values()):
+        columns = [name for name in here.column_names if not stored[name].equals(here[name])]
+        yield f"plan.parquet has the instances of the dataset, but not its {', '.join(columns)} in every row"
+
+
+def check_methods_source(record: dict[str, Any], plugins: Registry) -> tuple[list[str], list[str]]:
+    """Differences and notes on the source of a method that is a plugin: it is compared where it was given."""
+    spec = record["spec"]
+    wanted, name = spec["method_source"], spec["method"]
+    if not wanted:
+        return [], []
+    if name not in plugins.names("methods"):
+        return [], [f"the source of the plugin {name} was not compared: give it with --plugin FILE"]
+    found = plugins.method(name).source
+    if found == wanted:
+        return [], []
+    here = f"the plugin of sha256 {found[:12]}..." if found else "built in"
+    return [f"the method {name} is {here} here, and was the plugin of sha256 {wanted[:12]}... for the run"], []
+
+
+def check_weights(record: dict[str, Any], means: Means, registry: Registry) -> tuple[list[str], list[str]]:
+    """Differences and notes on the weights: those that the command names must fit, others are told of.
+
+    No number is made with them here, so that weights that have been replaced since leave a run reproducible.
+    """
+    wanted = record["spec"]["checkpoint"]
+    if not wanted:
+        return [], []
+    try:
+        preset = find_preset(record["preset"], registry, record["request"]["params"])
+        root = weights_root(means.weights)
+        checkpoint = find_checkpoint(preset, record["spec"]["dataset"], means.checkpoint, root)
+        pretrained = find_pretrained(preset, root)
+    except Refused as error:
+        if means.checkpoint:
+            raise
+        return [], [f"its weights (sha256 {wanted[:12]}...) were not compared: {str(error).splitlines()[0]}"]
+    found = checkpoint.sha256 if checkpoint else pretrained.digest
+    if found == wanted:
+        return [], []
+    where = checkpoint.path if checkpoint else ", ".join(map(str, pretrained.paths.values()))
+    text = f"weights: {where} has sha256 {str(found)[:12]}..., the run had {wanted[:12]}..."
+    return ([text], []) if means.weights or means.checkpoint else ([], [text])
+
+
+def _without(ids: pa.Table, others: pa.Table) -> pa.ChunkedArray:
+    return ids["id"].filter(pc.invert(pc.is_in(ids["id"], value_set=others["id"].combine_chunks())))

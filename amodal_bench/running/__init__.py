@@ -1,0 +1,1 @@
+"""The loops: predict, with workers and locks; train; export."""
