@@ -52,8 +52,8 @@ def left(path: Path) -> list[str]:
 
 
 def test_a_format_is_named_after_the_dataset_that_reads_it() -> None:
-    assert FORMATS["coco_a"] == "coco_a"
-    assert FORMATS["kins-2020"] == "kins_2020"
+    assert FORMATS["coco_a"] == "amodal_bench.datasets.coco_a.writer"
+    assert FORMATS["kins-2020"] == "amodal_bench.datasets.kins.writer_2020"
     assert (find_format("kins-2020", REGISTRY).dataset, find_format("coco_a", REGISTRY).dataset) == ("kins", "coco_a")
     assert {find_format(name, REGISTRY).dataset for name in FORMATS} <= set(REGISTRY.names("datasets"))
 

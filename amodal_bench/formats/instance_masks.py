@@ -10,7 +10,6 @@ annotation is left out and counted.
 
 import itertools
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow as pa
 from pycocotools import mask as coco
 
 from amodal_bench.errors import BadRecord
+from amodal_bench.files import processes
 from amodal_bench.formats.areas import APART, HIDDEN_APART, MASKS, NO_AMODAL, NO_GIVEN, Row, fault_of, measured
 from amodal_bench.formats.depth_order import with_orders
 from amodal_bench.formats.index import read_cached
@@ -48,12 +48,8 @@ def _shared_out(index: pa.Table, path: Path) -> pa.Table:
     edges = [len(index) * k // parts for k in range(parts + 1)]
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / f"{k}.arrow" for k in range(parts)]
-        command = [sys.executable, "-P", "-m", __name__, str(path)]
-        processes = [
-            subprocess.Popen([*command, str(start), str(stop), str(out)])
-            for (start, stop), out in zip(itertools.pairwise(edges), outs, strict=True)
-        ]
-        codes = [process.wait() for process in processes]
+        shares = zip(itertools.pairwise(edges), outs, strict=True)
+        codes = processes.run(__name__, [[str(path), *map(str, share), str(out)] for share, out in shares])
         tables = [None if code else read_cached(out) for code, out in zip(codes, outs, strict=True)]
         whole = [table for table in tables if table is not None]
         return pa.concat_tables(whole) if len(whole) == parts else _followed(index)

@@ -6,8 +6,6 @@ a large set is shared out to processes that need no main guard.
 
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from amodal_bench.files import processes
 from amodal_bench.files.paths import id_part
 
 log = logging.getLogger(__name__)
@@ -38,13 +37,9 @@ def scenes_index(
         return read(scenes)
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / f"{k}.parquet" for k in range(parts)]
-        command = [sys.executable, "-P", "-m", module]
-        processes = [
-            subprocess.Popen([*command, str(out), *arguments, *map(str, share)])
-            for out, share in zip(outs, shared_out(sizes, parts), strict=True)
-        ]
-        codes = [process.wait() for process in processes]
-        if any(codes):
+        shares = zip(outs, shared_out(sizes, parts), strict=True)
+        commands = [[str(out), *arguments, *map(str, share)] for out, share in shares]
+        if any(processes.run(module, commands)):
             return read(scenes)
         table = pa.concat_tables([pq.read_table(out) for out in outs])
     # Scenes come back in the order of the shares; a stable sort by scene restores that of the folder.

@@ -10,6 +10,7 @@ from typing import IO, Any, Literal
 
 from pydantic import ValidationError
 
+from amodal_bench.files.processes import pipe_of
 from amodal_bench.plugin import Settings
 from amodal_bench.store.folder import RunFolder
 from amodal_bench.store.journal import FOLDER, Entry
@@ -119,9 +120,7 @@ class Child:
 
     @property
     def _input(self) -> IO[bytes]:
-        if self.process.stdin is None:
-            raise ValueError("a worker is started with its input as a pipe")
-        return self.process.stdin
+        return pipe_of(self.process.stdin)
 
     def _listen(self) -> None:
         for line in self.process.stdout or ():

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from amodal_bench.errors import Refused
+from amodal_bench.files.processes import hear_interrupts
 from amodal_bench.resolve.job import Request, prepare
 from amodal_bench.running import run
 from amodal_bench.running.child import Orders, Word
@@ -28,6 +29,7 @@ def main() -> None:
     word = Word(kind="stopped")
     try:
         with interruptible():
+            hear_interrupts()
             word = _outcome(orders, say)
     except Interrupted as interrupt:
         word = Word(kind="stopped", text=str(interrupt))

@@ -9,13 +9,13 @@ instances are predicted again, each alone, and one that kills its process again 
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
 from amodal_bench.errors import Refused
+from amodal_bench.files import processes
 from amodal_bench.progress import Reporter
 from amodal_bench.running.child import Child, Orders
 from amodal_bench.running.guard import Failure
@@ -26,7 +26,6 @@ from amodal_bench.store.folder import RunFolder
 log = logging.getLogger(__name__)
 
 DIED, LATE = "ProcessDied", "InstanceTimeout"  # how the errors of such rows begin
-_OWN_GROUP = 0 if os.name == "posix" else None
 _LOOK = 0.1  # seconds between two looks at the workers
 _GRACE = 30.0  # seconds that a worker has to write what is finished
 _MOST_DEATHS = 2  # in a row without any progress and without anybody to suspect
@@ -73,12 +72,8 @@ class Crew:
             self._dismiss()
 
     def _start(self, orders: Orders, deaths: int = 0) -> Child:
-        command = [sys.executable, "-P", "-m", "amodal_bench.running.worker"]
         environment = _environment(*(orders.shard or (0, 1)))
-        # In a group of its own: a terminal's Ctrl-C reaches the parent alone, which ends its workers by their input.
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, process_group=_OWN_GROUP
-        )
+        process = processes.start("amodal_bench.running.worker", pipes=True, environment=environment)
         child = Child(orders, process, deaths)
         child.tell(orders.model_dump_json().encode())
         return child
@@ -191,4 +186,4 @@ def _environment(number: int, count: int) -> dict[str, str]:
     gpus = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     if gpus:
         own["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    return {**os.environ, **own}
+    return own

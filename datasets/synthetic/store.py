@@ -5,7 +5,6 @@ import itertools
 import logging
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
 import zlib
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from amodal_bench.files import processes
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.types import Image, Mask
 
@@ -140,27 +140,11 @@ class Store:
         write_atomic(self.path(number), _file_bytes(rows))
 
     def _in_parallel(self, missing: Sequence[int], workers: int) -> None:
-        """Share the chunks out to processes of their own.
-
-        Not `multiprocessing`: it would run an unguarded script or notebook again in every worker. A worker
-        that fails leaves its chunks to the caller, where the same error shows up whole.
-        """
-        # Workers must find the package where this process found it, installed or not.
-        paths = os.pathsep.join(path for path in sys.path if path)
-        env = {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", f"{__package__}.worker", str(self.folder.parent.parent), self.split]
-        command += [str(self.resolution), str(self.count), str(int(self.complete))]
-        started = [
-            subprocess.Popen([*command, *map(str, missing[k::workers])], env=env, stdin=subprocess.DEVNULL)
-            for k in range(workers)
-        ]
-        try:
-            codes = [process.wait() for process in started]
-        finally:
-            for process in started:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+        """Share the chunks out to processes; one that fails leaves its chunks to the caller, where its error shows."""
+        arguments = [str(self.folder.parent.parent), self.split]
+        arguments += [str(self.resolution), str(self.count), str(int(self.complete))]
+        commands = [[*arguments, *map(str, missing[k::workers])] for k in range(workers)]
+        codes = processes.run(f"{__package__}.worker", commands)
         if any(codes):
             log.warning(
                 "%d of %d render workers failed; their scenes are rendered in this process",

@@ -1,22 +1,17 @@
-"""Pieces of a run examined in several processes: `python -m amodal_bench.results.verification.worker` each.
+"""Pieces of a run examined in several processes: `python -m amodal_bench.results.verification.worker` each."""
 
-Not `multiprocessing`, which would run an unguarded script or notebook again in every one of them.
-"""
-
-import os
 import queue
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import IO
 
 import pyarrow as pa
 
 from amodal_bench.errors import Refused
+from amodal_bench.files.processes import pipe_of, start
 from amodal_bench.results.verification.ledger import Problem
 from amodal_bench.results.verification.orders import Orders
 from amodal_bench.results.verification.pipes import READY, receive, send, to_bytes
@@ -73,8 +68,8 @@ class _Process:
         """What the process says; an instance on which it dies is one that cannot be read."""
         process = self._process or self._start()
         try:
-            send(_pipe(process.stdin), to_bytes(piece))
-            answer = receive(_pipe(process.stdout))
+            send(pipe_of(process.stdin), to_bytes(piece))
+            answer = receive(pipe_of(process.stdout))
         except OSError:
             answer = None
         if answer is not None:
@@ -100,21 +95,14 @@ class _Process:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):  # what it did not read any more
-                _pipe(pipe).close()
+                pipe_of(pipe).close()
         self._process = None
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # In a session of its own, so that a Ctrl-C meant for the parent draws no traceback from each of them.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
+        self._process = start(f"{__package__}.worker", pipes=True)
         with suppress(OSError):  # dead already: seen when it does not answer
-            send(_pipe(self._process.stdin), self._orders.model_dump_json().encode())
-        answer = receive(_pipe(self._process.stdout))
+            send(pipe_of(self._process.stdin), self._orders.model_dump_json().encode())
+        answer = receive(pipe_of(self._process.stdout))
         if answer != READY:
             raise Refused(answer.decode() if answer else f"a process of it {_end(self._process)} before it had begun")
         return self._process
@@ -124,9 +112,3 @@ def _end(process: "subprocess.Popen[bytes]") -> str:
     """How a process that does not answer any more ended."""
     code = process.wait()
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise ValueError("a process is started with pipes")
-    return pipe
