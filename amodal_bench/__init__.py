@@ -13,9 +13,10 @@ ab.verify(run.path).ok                                 # the counts again, from 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amodal_bench.api import Run, bench, load_dataset, load_method, metrics, open_run, verify
+    from amodal_bench.api import bench, load_dataset, load_method, metrics, verify
+    from amodal_bench.results.finished import FinishedRun, open_run
 
-__all__ = ["Run", "bench", "load_dataset", "load_method", "metrics", "open_run", "verify"]
+__all__ = ["FinishedRun", "bench", "load_dataset", "load_method", "metrics", "open_run", "verify"]
 
 
 def __getattr__(name: str) -> Any:

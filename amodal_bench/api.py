@@ -14,34 +14,12 @@ from amodal_bench.resolve.job import Request, open_dataset, prepare
 from amodal_bench.resolve.locate import DataFlags, find_checkpoint, weights_root
 from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
-from amodal_bench.results.reading import finished_rows
+from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.results.verification.check import verify as verify_run
 from amodal_bench.results.verification.means import Means
 from amodal_bench.results.verification.result import Verification
 from amodal_bench.running import run
 from amodal_bench.store import folder as store
-
-
-class Run:
-    """A finished or partial run on disk."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.folder = store.open_folder(Path(path))
-
-    @property
-    def path(self) -> Path:
-        """results/DATASET/SPLIT/METHOD/KEY."""
-        return self.folder.path
-
-    def record(self) -> dict[str, Any]:
-        """run.json: spec, funnel, counts, versions, hardware."""
-        return self.folder.record()
-
-    def frame(self, protocol: str = DEFAULT) -> pd.DataFrame:
-        """One row an instance without errors: ids, counts, `rate`, `occluded`, `iou_full`, `iou_inv` (fractions)."""
-        rows = finished_rows(self.folder, self.folder.record())
-        good = rows[rows["status"] == "ok"].reset_index(drop=True)
-        return scoring.by_instance(good, find_protocol(protocol))
 
 
 def load_dataset(
@@ -85,16 +63,11 @@ def load_method(
     return method
 
 
-def bench(method: str, dataset: str, **request: Any) -> Run:
+def bench(method: str, dataset: str, **request: Any) -> FinishedRun:
     """Run, or go on with, a method on a dataset; keywords as the fields of `job.Request`."""
     job = prepare(Request(method=method, dataset=dataset, **request))
     run.bench(job)
-    return Run(job.folder.path)
-
-
-def open_run(path: str | Path) -> Run:
-    """The run in a folder results/DATASET/SPLIT/METHOD/KEY."""
-    return Run(path)
+    return open_run(job.folder.path)
 
 
 def verify(path: str | Path, **means: Any) -> Verification:

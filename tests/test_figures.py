@@ -1,9 +1,9 @@
 """Figures: which rows they choose, that what is drawn is what was scored, and what they refuse."""
 
+import copy
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,13 @@ from amodal_bench.figures.bars import bar_figure
 from amodal_bench.figures.curves import TENTHS, curve_figure, points
 from amodal_bench.figures.grid import grid_figure, scores
 from amodal_bench.figures.pick import choose, parse_rules
-from amodal_bench.figures.runs import LoadedRun, Wanted, choose_runs, labelled
 from amodal_bench.figures.scatter import paired, scatter_figure
 from amodal_bench.figures.source import Source, open_source, predicted_masks
 from amodal_bench.metrics.protocol import find_protocol, with_buckets
 from amodal_bench.metrics.scores import by_instance, metrics
 from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.select import RunQuery, labelled, results_runs
 from amodal_bench.text.printable import printable
 from amodal_bench.types import AmodalQuery, AmodalSample
 
@@ -41,12 +42,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runs(results: Path) -> list[LoadedRun]:
-    return choose_runs(results, Wanted(methods=["visible", "convex_hull"]))
+def runs(results: Path) -> list[FinishedRun]:
+    return labelled(results_runs(results).select(RunQuery(methods=["visible", "convex_hull"])).runs)
 
 
 @pytest.fixture
-def source(runs: list[LoadedRun], plugins: Path) -> Source:
+def source(runs: list[FinishedRun], plugins: Path) -> Source:
     return open_source(runs[0], DataFlags(), [plugins / "squares.py"])
 
 
@@ -95,23 +96,24 @@ def test_rows_that_are_not_there_are_refused() -> None:
 
 
 def test_runs_come_in_the_order_of_the_methods(results: Path) -> None:
-    chosen = choose_runs(results, Wanted(methods=["visible", "convex_hull"], datasets=["squares"], split="test"))
+    query = RunQuery(methods=["visible", "convex_hull"], datasets=["squares"], split="test")
+    chosen = results_runs(results).select(query).runs
     assert [run.label for run in chosen] == ["visible", "convex_hull"]
 
 
 def test_runs_that_are_not_there_are_refused(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match=r"unknown method with runs 'visibel'. Did you mean 'visible'\?"):
-        choose_runs(results, Wanted(methods=["visibel"]))
-    with pytest.raises(Refused, match="holds 3 runs, but none of these methods, datasets and split together"):
-        choose_runs(results, Wanted(split="val"))
+    with pytest.raises(UnknownName, match=r"unknown method among the runs .* 'visibel'. Did you mean 'visible'\?"):
+        results_runs(results).select(RunQuery(methods=["visibel"]))
+    with pytest.raises(Refused, match="no finished run of any method split val, of 3 that can be read"):
+        results_runs(results).select(RunQuery(split="val"))
     with pytest.raises(Refused, match="holds no run yet: `amodal-bench bench` makes some"):
-        choose_runs(tmp_path, Wanted())
+        app(["figure", "bars", "--results", str(tmp_path)], standalone_mode=False)
 
 
-def test_a_curve_draws_the_scores_of_its_buckets(runs: list[LoadedRun]) -> None:
+def test_a_curve_draws_the_scores_of_its_buckets(runs: list[FinishedRun]) -> None:
     protocol = with_buckets(MEAN, TENTHS)
     figure = curve_figure(runs, protocol, ["mIoU_full", "mIoU_inv"])
-    table = metrics(runs[1].frame, protocol)
+    table = metrics(runs[1].instances, protocol)
     full = table[(table["metric"] == "mIoU_full") & (table["subset"] == "bucket") & (table["n"] > 0)]
     line = figure.axes[0].lines[1]
     assert line.get_label() == "convex_hull"
@@ -120,7 +122,7 @@ def test_a_curve_draws_the_scores_of_its_buckets(runs: list[LoadedRun]) -> None:
     assert points(runs[0], MEAN)["rate"].iloc[-1] == pytest.approx(0.8)
 
 
-def test_a_scatter_pairs_instances_by_id(runs: list[LoadedRun]) -> None:
+def test_a_scatter_pairs_instances_by_id(runs: list[FinishedRun]) -> None:
     table = paired(runs[0], runs[1], MEAN, "mIoU_inv")
     assert len(table) == 21  # three of the 24 are in full view
     figure = scatter_figure(runs[0], runs[1], MEAN, "mIoU_full")
@@ -128,9 +130,9 @@ def test_a_scatter_pairs_instances_by_id(runs: list[LoadedRun]) -> None:
     assert figure.axes[0].get_ylabel() == "convex_hull: IoU (%)\nmean 75.0, better in 42 %"
 
 
-def test_names_are_written_out(runs: list[LoadedRun], tmp_path: Path) -> None:
+def test_names_are_written_out(runs: list[FinishedRun], tmp_path: Path) -> None:
     """No formula, no control character; a name that begins with an underscore has its place in the legend."""
-    hostile = [replace(run, label=f"_{k} $\\frac{{$ \x1b", data="a$b$\n\u202ec") for k, run in enumerate(runs)]
+    hostile = [run.called(f"_{k} $\\frac{{$ \x1b", "a$b$\n\u202ec") for k, run in enumerate(runs)]
     name, data = "_{} \\$\\frac{{\\$ \\x1b", "a\\$b\\$\\n\\u202ec"
     figures = {
         "curve": curve_figure(hostile, MEAN, ["mIoU_full"]),
@@ -145,19 +147,19 @@ def test_names_are_written_out(runs: list[LoadedRun], tmp_path: Path) -> None:
         assert [text for text in texts if text != printable(text, keep="\n")] == []
 
 
-def test_many_instances_are_drawn_as_density(runs: list[LoadedRun], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_instances_are_drawn_as_density(runs: list[FinishedRun], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("amodal_bench.figures.scatter.MANY", 5)
     figure = scatter_figure(runs[0], runs[1], MEAN, "mIoU_full")
     assert figure.axes[1].get_ylabel() == "instances"
 
 
-def test_bars_have_the_height_of_the_score(runs: list[LoadedRun]) -> None:
+def test_bars_have_the_height_of_the_score(runs: list[FinishedRun]) -> None:
     axes = bar_figure(runs, MEAN, ["mIoU_full", "mIoU_inv"]).axes
     heights = [[bar.get_height() for bar in panel.patches] for panel in axes]  # type: ignore[attr-defined]
     assert np.round(heights, 2).tolist() == [[60.0, 75.0], [0.0, 47.62]]
 
 
-def test_a_grid_has_a_row_an_instance_and_says_its_score(runs: list[LoadedRun], source: Source) -> None:
+def test_a_grid_has_a_row_an_instance_and_says_its_score(runs: list[FinishedRun], source: Source) -> None:
     figure = grid_figure(runs, source, MEAN, "mIoU_full", parse_rules("worst:1,best:1"))
     titles = [axes.get_title() for axes in figure.axes[:7]]
     assert titles == ["image", "given: visible", "visible", "convex_hull", "truth", "errors: visible",
@@ -199,20 +201,20 @@ def test_panels_show_the_mask_that_was_given() -> None:
     assert set(shown.predicted) == set(shown.errors) == {"m"}
 
 
-def test_the_same_figure_gives_the_same_bytes(runs: list[LoadedRun], tmp_path: Path) -> None:
+def test_the_same_figure_gives_the_same_bytes(runs: list[FinishedRun], tmp_path: Path) -> None:
     files = [style.save(bar_figure(runs, MEAN, ["mIoU_full"]), tmp_path / name / "f") for name in "ab"]
     assert [path.suffix for path in files[0]] == [".png", ".pdf"]
     for one, other in zip(*files, strict=True):
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_other_data_than_the_run_had_are_refused(runs: list[LoadedRun], plugins: Path) -> None:
+def test_other_data_than_the_run_had_are_refused(runs: list[FinishedRun], plugins: Path) -> None:
     runs[0].record["spec"]["fingerprint"] = "0" * 64
     with pytest.raises(DatasetNotReady, match=r"fingerprint c015154f, the run has 00000000\): name the right ones"):
         open_source(runs[0], DataFlags(), [plugins / "squares.py"])
 
 
-def test_a_sample_or_prediction_that_is_not_there_is_refused(runs: list[LoadedRun], source: Source) -> None:
+def test_a_sample_or_prediction_that_is_not_there_is_refused(runs: list[FinishedRun], source: Source) -> None:
     with pytest.raises(DatasetNotReady, match="Squares behind bars test has no instance squares/test/99/0 here"):
         source.sample("squares/test/99/0")
     with pytest.raises(Refused, match="holds no prediction for squares/test/99/0: give its bench command again"):
@@ -244,10 +246,16 @@ def test_the_command_refuses_with_the_way_out(results: Path, arguments: tuple[st
     assert message in str(caught.value)
 
 
+def renamed(run: FinishedRun, preset: str) -> FinishedRun:
+    other = copy.copy(run)
+    other.record = {**run.record, "preset": preset}
+    return other
+
+
 @pytest.mark.parametrize("label", ["a", "b", "rate", "id"])
-def test_a_run_that_is_called_like_a_column_keeps_its_own_scores(label: str, runs: list[LoadedRun]) -> None:
-    named = labelled([replace(runs[0], label="first"), replace(runs[1], label=label)])
+def test_a_run_that_is_called_like_a_column_keeps_its_own_scores(label: str, runs: list[FinishedRun]) -> None:
+    named = labelled([renamed(runs[0], "first"), renamed(runs[1], label)])
     table = scores(named, MEAN, "mIoU_full").set_index("id")
     for run in named:
-        own = by_instance(run.frame, MEAN).set_index("id")["iou_full"] * 100
+        own = by_instance(run.instances, MEAN).set_index("id")["iou_full"] * 100
         assert table[run.label].tolist() == own.loc[table.index].tolist()

@@ -42,7 +42,7 @@ def test_the_visible_mask_scores_what_is_known(real_data: Path, tmp_path: Path, 
         if known is not None:
             assert measured == pytest.approx(known, abs=5e-7), column
     assert value(frame, "instance-mean/1") == pytest.approx(ANSWERS[name][3], abs=5e-7)
-    assert run.record()["status"] == "complete"
+    assert run.record["status"] == "complete"
     assert frame.loc[frame["occluded"], "iou_inv"].eq(0).all()
 
 

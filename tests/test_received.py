@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from amodal_bench.errors import DatasetNotReady, Refused, RunDamaged
-from amodal_bench.figures.runs import LoadedRun, load_run
 from amodal_bench.figures.source import open_source, predicted_masks, readable_masks
 from amodal_bench.resolve import places
 from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.results.finished import FinishedRun, load
 from amodal_bench.store.folder import RunFolder, find_runs
 from amodal_bench.store.rows import PREDICTIONS, read_table, write_table
 from tests.conftest import CommandLine
@@ -39,8 +39,8 @@ def renamed(dataset: str) -> Callable[[dict[str, Any]], object]:
     return lambda r: r["spec"].update(dataset=dataset)
 
 
-def loaded(results: Path) -> LoadedRun:
-    return load_run(RunFolder(next((results / "squares" / "test" / "visible").iterdir())))
+def loaded(results: Path) -> FinishedRun:
+    return load(RunFolder(next((results / "squares" / "test" / "visible").iterdir())))
 
 
 READERS = {
@@ -181,15 +181,15 @@ def test_predictions_are_checked_before_they_are_decoded(code: bytes, told: str,
     write_table(path, table.set_column(2, PREDICTIONS.field("counts"), column))
     with pytest.raises(RunDamaged, match=told):
         predicted_masks(run, ["squares/test/00/0", "squares/test/01/1"])
-    whole = load_run(RunFolder(next((results / "squares" / "test" / "dilate").iterdir())))
+    whole = load(RunFolder(next((results / "squares" / "test" / "dilate").iterdir())))
     found, left_out = readable_masks([run, whole], ["squares/test/00/0"])
     assert (list(found), len(left_out)) == ([whole.label], 1)
 
 
 def test_an_image_that_cannot_be_is_no_reason_to_fill_the_memory(results: Path) -> None:
     run = loaded(results)
-    run.frame["height"] = 2**31 - 1
-    run.frame["width"] = 2**31 - 1
+    run.instances["height"] = 2**31 - 1
+    run.instances["width"] = 2**31 - 1
     with pytest.raises(RunDamaged, match=r"an image of 2\.147.* pixels cannot be"):
         predicted_masks(run, ["squares/test/00/0"])
 

@@ -20,14 +20,17 @@ from amodal_bench.cli import app
 from amodal_bench.errors import Refused, RunDamaged, UnknownName
 from amodal_bench.masks.counts import COLUMNS
 from amodal_bench.metrics.protocol import Protocol, find_protocol, protocols
+from amodal_bench.results.finished import load
+from amodal_bench.results.rank import ranks
+from amodal_bench.results.select import RunQuery, Selection, results_runs
 from amodal_bench.store.folder import RunFolder
 from amodal_bench.store.rows import INSTANCES, TIMINGS, write_table
 from amodal_bench.tables.measured import Wanted, build
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import escape_markdown, escape_tex, to_csv, to_markdown, to_tex
-from amodal_bench.tables.runs import FLOOR, RunBook, StoredRun
-from amodal_bench.tables.sheet import Cell, Heading, Sheet, ranks
+from amodal_bench.tables.sheet import Cell, Heading, Sheet
 from amodal_bench.tables.spec import TableSpec, find_table, tables
+from amodal_bench.tables.values import FLOOR
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "tests" / "data" / "runs"
@@ -115,7 +118,7 @@ def test_a_table_of_12_345_rows_agrees_with_plain_python_under_every_protocol(
 ) -> None:
     frame = counts(rng, 12_345)
     make_run(tmp_path, frame)
-    sheet = build(RunBook.open(tmp_path), Wanted(protocols=list(protocols().values()), floor=False))
+    sheet = build(results_runs(tmp_path), Wanted(protocols=list(protocols().values()), floor=False))
     rows = frame.to_numpy().tolist()
     assert len(sheet.records) == sum(1 + (p.invisible != "none") for p in protocols().values())
     for record in sheet.records:
@@ -147,7 +150,7 @@ def test_best_and_second_at_the_printed_precision_among_their_like() -> None:
 
 
 def test_published_values_are_ranked_within_one_evaluation_only() -> None:
-    text = to_markdown(PaperTable(find_table("conddiff-3"), RunBook([])).sheet())
+    text = to_markdown(PaperTable(find_table("conddiff-3"), Selection([])).sheet())
     assert "**82.22** <sup>a</sup>" in text  # C2F-Seg, the best of its own protocol
     assert "| CondDiff-AMO | supervised | 95.21 <sup>b</sup> |  |" in text  # alone under its own: no rank
     assert "81.45 <sup>c</sup>" in text
@@ -156,13 +159,13 @@ def test_published_values_are_ranked_within_one_evaluation_only() -> None:
 
 def test_a_cell_that_was_not_run_stays_empty_and_is_never_the_published_value() -> None:
     for spec in tables().values():
-        for record in PaperTable(spec, RunBook([])).sheet().records:
+        for record in PaperTable(spec, Selection([])).sheet().records:
             assert record["measured"] is None
             assert record["run"] is None
 
 
 def papers(results: Path, spec: TableSpec) -> list[Mapping[str, Any]]:
-    return list(PaperTable(spec, RunBook.open(results)).sheet().records)
+    return list(PaperTable(spec, results_runs(results)).sheet().records)
 
 
 def test_a_run_fills_its_cell_under_the_protocol_of_the_published_value(
@@ -181,7 +184,7 @@ def test_a_run_fills_its_cell_under_the_protocol_of_the_published_value(
     assert mine["run"] == "kins/test/conddiff/000000000000"
     reference = [r for r in records if r["setting"] == "reference" and r["measured"] is not None]
     assert {r["row"] for r in reference} == {"visible"}
-    text = to_markdown(PaperTable(find_table("conddiff-3"), RunBook.open(tmp_path)).sheet())
+    text = to_markdown(PaperTable(find_table("conddiff-3"), results_runs(tmp_path)).sheet())
     assert "95.21 <sup>b</sup> | " in text
     assert "| visible | reference |" in text
 
@@ -196,7 +199,7 @@ def test_other_options_parameters_splits_and_settings_do_not_fill_a_cell(
     make_run(tmp_path, frame, "conddiff", "coco_a", spec={"split": "test"})
     for name in ("conddiff-1", "conddiff-3"):
         assert not [r for r in papers(tmp_path, find_table(name)) if r["measured"] is not None]
-    table = PaperTable(find_table("conddiff-3"), RunBook.open(tmp_path))
+    table = PaperTable(find_table("conddiff-3"), results_runs(tmp_path))
     assert any(
         "not shown, since the weights of cocoa_cls/val/conddiff/" in n and "zero-shot" in n for n in table.sheet().notes
     )
@@ -220,9 +223,9 @@ def test_an_average_needs_all_its_datasets(tmp_path: Path, rng: np.random.Genera
 def test_seeds_of_one_spec_are_a_mean_with_its_spread(tmp_path: Path, rng: np.random.Generator) -> None:
     for seed in range(3):
         make_run(tmp_path, counts(rng, 60), key=str(seed) * 12, spec={"seed": seed})
-    sheet = build(RunBook.open(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], buckets=True))
+    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], buckets=True))
     single = [
-        RunBook([run]) for run in RunBook.open(tmp_path).runs
+        Selection([run]) for run in results_runs(tmp_path).runs
     ]  # fmt: skip
     alone = [build(book, Wanted([find_protocol("pooled/1")], buckets=True)).records for book in single]
     for place, record in enumerate(r for r in sheet.records if r["method"] == "m"):
@@ -241,7 +244,7 @@ def test_partial_runs_and_runs_with_errors_are_flagged_and_not_ranked(tmp_path: 
     make_run(tmp_path, frame.iloc[:30].assign(v2=0, v6=0), "part", key="2" * 12, planned=90)
     broken = frame.assign(status=["error" if k == 4 else "ok" for k in range(90)], v1=0, v2=0)
     make_run(tmp_path, broken, "broken", key="3" * 12)
-    sheet = build(RunBook.open(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"]))
+    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"]))
     cells = {labels[0]: row[0] for labels, row in sheet.rows}
     assert [cells[name].rank for name in ("a", "b", "part", "broken", FLOOR)] == ["second", "best", "", "", ""]
     assert (cells["part"].flag, cells["broken"].flag) == ("partial: 30 of 90", "1 error")
@@ -254,7 +257,7 @@ def test_runs_on_other_data_stand_in_columns_of_their_own(tmp_path: Path, rng: n
     for place, mark in enumerate("ab"):
         make_run(tmp_path, counts(rng, 30), key=mark * 12, spec={"fingerprint": mark * 64})
         make_run(tmp_path, counts(rng, 30), "other", key=f"{place}" * 12, spec={"fingerprint": mark * 64})
-    sheet = build(RunBook.open(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], floor=False))
+    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], floor=False))
     assert [labels[0] for labels, _ in sheet.rows] == ["m", "other"]
     assert ["aaaaaaaa" in sheet.columns[0].group, "bbbbbbbb" in sheet.columns[1].group] == [True, True]
 
@@ -264,9 +267,9 @@ def test_a_paper_table_shows_no_number_where_two_runs_of_one_name_differ(
 ) -> None:
     for mark in "ab":
         make_run(tmp_path, counts(rng, 30), "conddiff", "kins", key=mark * 12, spec={"fingerprint": mark * 64})
-    table = PaperTable(find_table("conddiff-3"), RunBook.open(tmp_path))
+    table = PaperTable(find_table("conddiff-3"), results_runs(tmp_path))
     assert all(record["measured"] is None for record in table.sheet().records)
-    (note,) = dict.fromkeys(table.notes)
+    (note,) = table.sheet().problems
     assert note == (
         "2 runs answer to conddiff on kins/test and differ in fingerprint (aaaaaaaaaaaa, bbbbbbbbbbbb): not shown. "
         "Keep one under that name, or give a --results folder that holds one"
@@ -276,7 +279,7 @@ def test_a_paper_table_shows_no_number_where_two_runs_of_one_name_differ(
 def test_one_name_with_other_parameters_gets_a_line_a_key(tmp_path: Path, rng: np.random.Generator) -> None:
     for steps in (1, 2):
         make_run(tmp_path, counts(rng, 30), key=str(steps) * 12, spec={"params": {"steps": steps}})
-    sheet = build(RunBook.open(tmp_path), Wanted([find_protocol("pooled/1")], floor=False))
+    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], floor=False))
     assert [labels[0] for labels, _ in sheet.rows] == ["m [111111111111]", "m [222222222222]"]
 
 
@@ -289,29 +292,29 @@ def test_missing_rows_newer_schemas_and_cut_off_records_are_refused(tmp_path: Pa
     with pytest.raises(
         RunDamaged, match=r"has 30 rows in instances.parquet where its run.json counts 31: .*Copy it again"
     ):
-        StoredRun.checked(RunFolder(path))
+        load(RunFolder(path))
     (path / "run.json").write_text(json.dumps({**record, "schema_version": 99}))
     with pytest.raises(RunDamaged, match="has schema version 99; this amodal_bench reads up to 1: upgrade it"):
-        StoredRun.checked(RunFolder(path))
+        load(RunFolder(path))
     (path / "run.json").write_text("{")
     with pytest.raises(RunDamaged, match="is not JSON"):
-        StoredRun.checked(RunFolder(path))
-    assert [RunBook.open(tmp_path).runs, len(RunBook.open(tmp_path).left_out)] == [[], 1]
+        load(RunFolder(path))
+    assert [results_runs(tmp_path).runs, len(results_runs(tmp_path).left_out)] == [[], 1]
 
 
 def test_a_bucket_with_nothing_in_it_is_empty_in_every_format(tmp_path: Path, rng: np.random.Generator) -> None:
     frame = counts(rng, 30).assign(v2=0, v3=0)
     make_run(tmp_path, frame)
-    sheet = build(RunBook.open(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_inv"], buckets=True))
+    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_inv"], buckets=True))
     assert {r["measured"] for r in sheet.records if not math.isnan(float(r["measured"] or 0))} <= {None}
     assert "nan" not in (to_markdown(sheet) + to_tex(sheet) + to_csv(sheet)).lower()
 
 
 def test_the_floor_is_left_out_where_a_run_is_it() -> None:
-    wanted = Wanted([find_protocol("pooled/1")], datasets=["squares"])
-    book = RunBook.open(RUNS)
+    wanted = Wanted([find_protocol("pooled/1")], query=RunQuery(datasets=["squares"]))
+    book = results_runs(RUNS)
     assert FLOOR not in [labels[0] for labels, _ in build(book, wanted).rows]
-    without = RunBook([run for run in book.runs if run.name != "visible"])
+    without = Selection([run for run in book.runs if run.name != "visible"])
     rows = {labels[0]: cells[0].value for labels, cells in build(without, wanted).rows}
     visible = {labels[0]: cells[0].value for labels, cells in build(book, wanted).rows}["visible"]
     assert rows[FLOOR] == visible
@@ -319,7 +322,7 @@ def test_the_floor_is_left_out_where_a_run_is_it() -> None:
 
 def test_names_come_out_as_they_are_whatever_they_hold(tmp_path: Path, rng: np.random.Generator) -> None:
     make_run(tmp_path, counts(rng, 30), name=NASTY)
-    sheet = build(RunBook.open(tmp_path), Wanted([find_protocol("pooled/1")], title=NASTY))
+    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], title=NASTY))
     markdown, tex = to_markdown(sheet), to_tex(sheet)
     assert "<b>" not in markdown
     assert "&lt;b&gt;&amp;amp;&lt;/b&gt;" in markdown
@@ -345,7 +348,7 @@ def test_latex_compiles_where_there_is_an_engine(tmp_path: Path) -> None:
     names = [Cell(1.0, 0.5, 1.5, mark="a", flag="partial: 1 of 2", rank="best"), Cell(2.0, spread=0.1), Cell()]
     heads = tuple(Heading(NASTY, f"x_{k}") for k in range(3))
     sheets = [Sheet("nasty_name", NASTY, ("method",), heads, (((NASTY,), tuple(names)),), (NASTY,))]
-    sheets += [PaperTable(spec, RunBook.open(RUNS)).sheet() for spec in tables().values()]
+    sheets += [PaperTable(spec, results_runs(RUNS)).sheet() for spec in tables().values()]
     body = "\n".join(to_tex(sheet) for sheet in sheets)
     (tmp_path / "t.tex").write_text(
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\extrafloats{100}"
@@ -357,7 +360,7 @@ def test_latex_compiles_where_there_is_an_engine(tmp_path: Path) -> None:
 
 def test_latex_is_balanced() -> None:
     for spec in tables().values():
-        text = re.sub(r"\\[{}]", "", to_tex(PaperTable(spec, RunBook.open(RUNS)).sheet()))
+        text = re.sub(r"\\[{}]", "", to_tex(PaperTable(spec, results_runs(RUNS)).sheet()))
         depth = 0
         for character in text:
             depth += {"{": 1, "}": -1}.get(character, 0)

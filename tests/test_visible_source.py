@@ -50,9 +50,9 @@ def test_the_method_gets_the_detection_and_the_metric_keeps_the_truth(
     truth = ab.bench("visible", "squares", **arguments)
     given = ab.bench("visible", "squares", visible=f"predicted:{file}", **arguments)
     assert given.path != truth.path
-    assert re.fullmatch(r"predicted:[0-9a-f]{64},iou=0\.5,class_aware=false", given.record()["spec"]["visible"])
-    assert given.record()["funnel"]["dropped"] == {}
-    assert given.record()["funnel"]["noted"] == {"no predicted visible mask": 1}
+    assert re.fullmatch(r"predicted:[0-9a-f]{64},iou=0\.5,class_aware=false", given.record["spec"]["visible"])
+    assert given.record["funnel"]["dropped"] == {}
+    assert given.record["funnel"]["noted"] == {"no predicted visible mask": 1}
     frame = given.frame()
     expected = truth.frame().set_index("id").loc[frame["id"]]
     assert frame["rate"].tolist() == expected["rate"].tolist()  # of the truth, not of the detection
@@ -142,7 +142,7 @@ def test_entries_without_ids_are_matched_and_the_rest_is_a_row_that_a_protocol_c
     file = write(tmp_path / "d.json", results(squares, wanted=lambda index: index % 4))
     arguments: dict[str, Any] = {"plugins": (plugins / "squares.py",), "results": tmp_path / "r"}
     run_ = ab.bench("visible", "squares", visible=f"predicted:{file}", **arguments)
-    record, frame = run_.record(), run_.frame()
+    record, frame = run_.record, run_.frame()
     assert (record["status"], record["counts"]) == ("complete", {"planned": 24, "asked": 24, "done": 24, "error": 0})
     assert record["funnel"]["noted"] == {"no detection matched (IoU >= 0.5)": 6}
     missed = frame["iou_full"].isna()

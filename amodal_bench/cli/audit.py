@@ -11,10 +11,9 @@ from rich.table import Table
 
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
-from amodal_bench.store.folder import open_folder
+from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.tables.audit import AuditFinding, findings, spread
 from amodal_bench.tables.render import escape_markdown
-from amodal_bench.tables.runs import StoredRun
 
 console = make_console()
 
@@ -31,7 +30,7 @@ def audit(
     elif run is None:
         _published()
     else:
-        _run(StoredRun.checked(open_folder(run)))
+        _run(open_run(run))
 
 
 def to_markdown(found: Sequence[AuditFinding]) -> str:
@@ -65,9 +64,9 @@ def _published() -> None:
     )
 
 
-def _run(run: StoredRun) -> None:
-    table = spread(run.frame)
-    title = f"{run.name} on {run.spec['dataset']}/{run.spec['split']}: the same predictions under every protocol"
+def _run(run: FinishedRun) -> None:
+    table = spread(run.instances)
+    title = f"{run.name} on {run.data.name}: the same predictions under every protocol"
     grid = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     for name in ("protocol", "mIoU_full ↑", "n", "mIoU_inv ↑", "n", "what"):
         grid.add_column(name, justify="right" if name not in ("protocol", "what") else "left", no_wrap=name != "what")
@@ -87,8 +86,8 @@ def _run(run: StoredRun) -> None:
                 "without a change of the predictions",
                 soft_wrap=True,
             )
-    if run.record["status"] != "complete":
-        console.print(f"the run is {run.record['status']}: these are the numbers of what it has", style="yellow")
+    if run.flag:
+        console.print(f"the run is not complete ({run.flag}): these are the numbers of what it has", style="yellow")
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -9,16 +9,16 @@ import typer
 
 from amodal_bench.cli import options as o
 from amodal_bench.cli.console import plain
-from amodal_bench.cli.faults import tell_errors, tell_funnel
+from amodal_bench.cli.faults import tell_errors, tell_files, tell_funnel
 from amodal_bench.cli.progress import make_console, reporter
-from amodal_bench.cli.show import show
+from amodal_bench.cli.show import show_runs
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.resolve.job import Job, Request, prepare
 from amodal_bench.resolve.locate import read_paths
 from amodal_bench.resolve.predicted_visible import TRUTH, absolute
 from amodal_bench.resolve.presets import embedded_methods, parse_changes
-from amodal_bench.results.summary import summarise
+from amodal_bench.results.finished import load
 from amodal_bench.running import plan, run
 from amodal_bench.running.interrupts import Interrupted, interruptible
 from amodal_bench.running.predict import TooManyErrors
@@ -84,7 +84,7 @@ def bench(
             _describe(job)
         return
     failed = [_run(job, fresh) for job in jobs]
-    show(console, [summarise(job.folder, p) for p in protocols for job in jobs])
+    show_runs(console, [load(job.folder) for job in jobs], protocols)
     if any(failed):
         raise typer.Exit(1)
 
@@ -153,6 +153,7 @@ def _run(job: Job, fresh: bool) -> bool:
     if job.checkpoint:
         console.print(f"{title}: {describe_weights(job)}", soft_wrap=True)
     tell_funnel(console, title, job.dataset.funnel)
+    tell_files(console, title, job.dataset)
     try:
         with interruptible(), reporter(console, title) as r:
             run.bench(job, r, fresh)

@@ -1,7 +1,8 @@
 """`compare`: runs against one another, paired by instance."""
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,9 @@ from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.metrics.compare import Comparison, compare, compare_all
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
-from amodal_bench.results.reading import nothing_left
-from amodal_bench.store.folder import open_folder
-from amodal_bench.tables.runs import RunBook, StoredRun
+from amodal_bench.results.data import unlike
+from amodal_bench.results.finished import FinishedRun, open_run
+from amodal_bench.results.select import RunQuery, Selection, nothing_left, results_runs
 
 console = make_console()
 
@@ -41,82 +42,71 @@ def compare_(
         raise Refused(f"compare takes at least two runs, got {len(runs)}")
     if draws < 1:
         raise Refused(f"--draws takes a whole number from 1, got {draws}")
-    chosen, left_out = _chosen(runs, results_folder(results), dataset, split, seed)
+    chosen, left_out = _chosen(runs, results_folder(results), RunQuery(datasets=_one(dataset), split=split, seed=seed))
     check_same_data(chosen)
     for each in chosen_protocols(protocol, buckets):
         if len(chosen) == 2:
-            _show_two(chosen[0], chosen[1], compare(chosen[0].frame, chosen[1].frame, each, draws))
+            _show_two(chosen[0], chosen[1], compare(chosen[0].instances, chosen[1].instances, each, draws))
         else:
-            _show_all({_label(run, chosen): run.frame for run in chosen}, each, draws)
+            _show_all({run.label: run.instances for run in chosen}, each, draws)
     for run in chosen:
-        if run.record["status"] != "complete":
-            console.print(f"{run.name} is {run.record['status']}: only what it has is compared", style="yellow")
+        if run.flag:
+            console.print(f"{run.label} is not complete ({run.flag}): only what it has is compared", style="yellow")
     tell_left_out(console, left_out)
 
 
-def check_same_data(runs: Iterable[StoredRun]) -> None:
-    """Raise `Refused` naming the field where two runs are of different data."""
-    first, *others = runs
-    for other in others:
-        for name in ("dataset", "split", "fingerprint"):
-            if first.spec[name] != other.spec[name]:
-                raise Refused(
-                    f"{first.key} and {other.key} differ in {name} ({first.spec[name]} and {other.spec[name]}): "
-                    "runs are compared on the same annotations only; bench both on one"
-                )
+def check_same_data(runs: Sequence[FinishedRun]) -> None:
+    """Raise `Refused` naming what two runs' data differ in."""
+    for other in runs[1:]:
+        if difference := unlike(runs[0].data, other.data):
+            raise Refused(
+                f"{runs[0].address} and {other.address} differ in {difference}: runs are compared on the same "
+                "instances only; bench both on one"
+            )
 
 
-def _chosen(
-    names: list[str], results: Path, dataset: str | None, split: str | None, seed: int | None
-) -> tuple[list[StoredRun], list[str]]:
+def _one(name: str | None) -> list[str] | None:
+    return [name] if name else None
+
+
+def _chosen(names: list[str], results: Path, query: RunQuery) -> tuple[list[FinishedRun], list[str]]:
     """The runs that were named, and a line for each in the results folder that cannot be read."""
-    book: RunBook | None = None
+    book: Selection | None = None
     chosen = []
     for name in names:
         if (Path(name) / "run.json").is_file():
-            chosen.append(StoredRun.checked(open_folder(Path(name))))
+            chosen.append(open_run(name))
             continue
-        book = book or RunBook.open(results)
-        chosen.append(_named(book, name, results, dataset, split, seed))
-    if len({run.folder.path.absolute() for run in chosen}) < len(chosen):
+        book = book or results_runs(results)
+        chosen.append(_named(book, name, results, query))
+    if len({run.path.absolute() for run in chosen}) < len(chosen):
         raise Refused(f"a run was named twice: {', '.join(names)}")
-    return chosen, book.left_out if book else []
+    alike = Counter(run.name for run in chosen)
+    labels = [run.name if alike[run.name] == 1 else f"{run.name} [{run.path.name}]" for run in chosen]
+    told_apart = [run.called(label, run.block) for run, label in zip(chosen, labels, strict=True)]
+    return told_apart, book.left_out if book else []
 
 
-def _named(
-    book: RunBook, name: str, results: Path, dataset: str | None, split: str | None, seed: int | None
-) -> StoredRun:
+def _named(book: Selection, name: str, results: Path, query: RunQuery) -> FinishedRun:
     labels = {run.name for run in book.runs}
     if name not in labels:
         unknown = UnknownName(f"run (a folder with a run.json, or a method that was run under {results})", name, labels)
-        raise nothing_left(str(unknown), book.left_out) if book.left_out else unknown
-    found = [
-        run
-        for run in book.runs
-        if run.name == name
-        and dataset in (None, run.spec["dataset"])
-        and split in (None, run.spec["split"])
-        and seed in (None, run.spec["seed"])
-    ]
+        raise nothing_left(unknown, book.left_out)
+    found = [run for run in book.runs if run.name == name and query.matches(run)]
     if len(found) == 1:
         return found[0]
     if not found:
-        there = ", ".join(run.key for run in book.runs if run.name == name)
+        there = ", ".join(run.address for run in book.runs if run.name == name)
         raise Refused(f"no finished run of {name} on what was asked for; there are: {there}")
-    listed = ", ".join(str(run.folder.path) for run in found)
+    listed = ", ".join(str(run.path) for run in found)
     raise Refused(
         f"{len(found)} runs are called {name}: say which with --dataset, --split, --seed or a folder: {listed}"
     )
 
 
-def _label(run: StoredRun, among: Iterable[StoredRun]) -> str:
-    alike = [other for other in among if other.name == run.name]
-    return run.name if len(alike) == 1 else f"{run.name} [{run.folder.path.name}]"
-
-
-def _show_two(a: StoredRun, b: StoredRun, found: Comparison) -> None:
-    names = [_label(run, (a, b)) for run in (a, b)]
-    where = f" on {a.spec['dataset']}/{a.spec['split']}, protocol {found.protocol.id}, {found.n} instances of both"
+def _show_two(a: FinishedRun, b: FinishedRun, found: Comparison) -> None:
+    names = [a.label, b.label]
+    where = f" on {a.data.name}, protocol {found.protocol.id}, {found.n} instances of both"
     console.print()
     console.print(plain("A = ", (names[0], "bold"), ", B = ", (names[1], "bold"), where))
     for name, count in zip(names, (found.only_a, found.only_b), strict=True):

@@ -13,8 +13,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.results.coco_results import average_precision, coco_results, csv_rows, has_scores, lines, write_json
-from amodal_bench.results.reading import finished_rows
-from amodal_bench.store.folder import RunFolder, open_folder
+from amodal_bench.results.finished import FinishedRun, open_run
 
 console = make_console()
 FORMATS = ("coco", "csv")
@@ -32,30 +31,32 @@ def export_run(
         raise Refused(f"--format takes {' or '.join(FORMATS)}, got {format_!r}")
     if out is None and not ap:
         raise Refused("nothing to do: give --out FILE, or --ap, or both")
-    folder = open_folder(run)
+    opened = open_run(run)
     if out is not None:
-        _write(folder, out, format_, protocol or DEFAULT)
+        _write(opened, out, format_, protocol or DEFAULT)
     if ap:
-        _averages(folder)
+        _averages(opened)
 
 
-def _write(folder: RunFolder, out: Path, format_: str, protocol: str) -> None:
-    rows = finished_rows(folder, folder.record())
+def _write(run: FinishedRun, out: Path, format_: str, protocol: str) -> None:
+    rows = run.rows
     if format_ == "coco":
-        text = write_json(coco_results(rows, folder.predictions()))
+        text = write_json(coco_results(rows, run.folder.predictions()))
     else:
         text = csv_rows(rows, find_protocol(protocol))
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out.absolute(), text.encode())
-    failed = int((rows["status"] != "ok").sum())
+    failed = run.n_error
     left_out = f" ({failed} with errors {'left out' if format_ == 'coco' else 'without scores'})" if failed else ""
-    console.print(f"{len(rows) - failed} instances{left_out}: {out}", soft_wrap=True)
+    console.print(f"{run.n_finished} instances{left_out}: {out}", soft_wrap=True)
+    if run.flag:
+        console.print(f"the run is not complete ({run.flag})", style="yellow")
 
 
-def _averages(folder: RunFolder) -> None:
-    rows = finished_rows(folder, folder.record())
+def _averages(run: FinishedRun) -> None:
+    rows = run.rows
     table = Table(
-        title=f"{folder.path}, one pseudo category",
+        title=f"{run.path}, one pseudo category",
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,

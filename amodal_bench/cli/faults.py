@@ -1,7 +1,9 @@
 """What `bench` tells of its data before a run, and of its errors after it."""
 
 from amodal_bench.cli.console import PlainConsole
+from amodal_bench.formats.release import unlike_published
 from amodal_bench.funnel import Funnel
+from amodal_bench.plugin import AnyDataset
 from amodal_bench.running.kinds import by_kind
 from amodal_bench.store.folder import RunFolder
 
@@ -18,6 +20,12 @@ def tell_funnel(console: PlainConsole, title: str, funnel: Funnel) -> None:
     if parts:
         told = f"{title}: {funnel.read:,} annotations, {', '.join(parts)}; doctor has them all"
         console.print(told, style="dim", soft_wrap=True)
+
+
+def tell_files(console: PlainConsole, title: str, dataset: AnyDataset) -> None:
+    """One line where the files are not the published ones."""
+    if text := unlike_published(dataset):
+        console.print(f"{title}: {text}; it fills no cell of a paper's table", style="yellow", soft_wrap=True)
 
 
 def tell_errors(console: PlainConsole, folder: RunFolder) -> None:

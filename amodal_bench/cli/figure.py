@@ -18,12 +18,20 @@ from amodal_bench.figures.bars import bar_figure
 from amodal_bench.figures.curves import TENTHS, curve_figure
 from amodal_bench.figures.grid import DPI, grid_figure
 from amodal_bench.figures.pick import Rule, parse_rules
-from amodal_bench.figures.runs import LoadedRun, Wanted, by_data, choose_runs
 from amodal_bench.figures.scatter import scatter_figure
 from amodal_bench.figures.source import open_first
 from amodal_bench.files.names import file_name, own_folder
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.results.finished import FinishedRun, open_run
+from amodal_bench.results.select import (
+    RunQuery,
+    Selection,
+    by_data,
+    labelled,
+    nothing_left,
+    results_runs,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,12 +70,13 @@ def figure(
 ) -> None:
     """Draw finished runs. Needs no model; only `grid` needs the dataset's files."""
     chosen = _protocol(kind, protocol, buckets)
-    wanted = Wanted(
+    query = RunQuery(
         methods=o.split_list(method, "method") if method else None,
         datasets=o.split_list(dataset, "dataset") if dataset else None,
         split=split,
-        folders=o.none_if_empty(run),
     )
+    folder = results_folder(results)
+    found = Selection([open_run(path) for path in run]) if run else _of_results(folder).select(query)
     pen = _Pen(
         kind=kind,
         protocol=chosen,
@@ -77,7 +86,7 @@ def figure(
         flags=DataFlags(data_root=data_root, root=root, image_root=image_root),
         plugins=o.none_if_empty(plugin),
     )
-    _draw(pen, results_folder(results), wanted, out, metric)
+    _draw(pen, folder, found, out, metric, named=bool(run))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +101,7 @@ class _Pen:
     flags: DataFlags
     plugins: tuple[Path, ...]
 
-    def draw(self, block: Sequence[LoadedRun], tell: Callable[[str], None] | None) -> "Figure":
+    def draw(self, block: Sequence[FinishedRun], tell: Callable[[str], None] | None) -> "Figure":
         """The figure of these runs; raises `Refused` where they do not fit the kind. `tell`: see `grid_figure`."""
         if self.kind is Kind.curve:
             return curve_figure(block, self.protocol, self.metrics)
@@ -104,17 +113,28 @@ class _Pen:
         return grid_figure(block, source, self.protocol, self.metrics[0], self.rules, self.seed, tell)
 
 
-def _draw(pen: _Pen, results: Path, wanted: Wanted, out: Path | None, metric: str | None) -> None:
-    """One figure a data block (bars: one of all), and the names of the files that were written."""
+def _of_results(results: Path) -> Selection:
+    """The runs of a results folder; raises `Refused` where it has none."""
+    found = results_runs(results)
+    if found.runs:
+        return found
+    text = f"{results} holds no run yet: `amodal-bench bench` makes some (or name their folder: --results DIR)"
+    raise nothing_left(text, found.left_out)
+
+
+def _draw(pen: _Pen, results: Path, found: Selection, out: Path | None, metric: str | None, named: bool) -> None:
+    """One figure a data block (bars: one of all), and the names of the files that were written.
+
+    Where the runs themselves were `named`, none is left out of a grid.
+    """
     if out:
         style.targets(out)
-    left_out: list[str] = []
-    runs = choose_runs(results, wanted, left_out.append)
+    runs, left_out = labelled(found.runs), list(found.left_out)
     blocks = {"": runs} if pen.kind is Kind.bars else by_data(runs)
     if out and len(blocks) > 1:
         raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")
     console = make_console()
-    tell = None if wanted.folders else left_out.append
+    tell = None if named else left_out.append
     places = _places(pen.kind, blocks, metric, out, own_folder(results, "report/figures") if out is None else results)
     for place, block in zip(places, blocks.values(), strict=True):
         for path in style.save(pen.draw(block, tell), place, DPI if pen.kind is Kind.grid else 300):
@@ -147,7 +167,7 @@ def _metrics(protocol: Protocol, wanted: str | None) -> list[str]:
     return [wanted] if wanted else has
 
 
-def _two(block: Sequence[LoadedRun]) -> tuple[LoadedRun, LoadedRun]:
+def _two(block: Sequence[FinishedRun]) -> tuple[FinishedRun, FinishedRun]:
     if len(block) != 2:
         names = ", ".join(run.label for run in block)
         raise Refused(f"a scatter takes two runs of one dataset, got {len(block)} ({names}): --method A,B or --run")

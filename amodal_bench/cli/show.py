@@ -8,29 +8,34 @@ from rich.table import Table
 from rich.text import Text
 
 from amodal_bench.cli.console import PlainConsole, plain
-from amodal_bench.results.summary import Summary, over_seeds
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.results.data import Data, block_names
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.rank import Rank, ranks
+from amodal_bench.results.seeds import mean_and_spread, to_average
+from amodal_bench.results.summary import Summary, summarise
 
 METRICS = ("mIoU_full", "mIoU_inv")
+DIGITS = 2
 
 
-def show(console: PlainConsole, summaries: Sequence[Summary]) -> None:
+def show_runs(console: PlainConsole, runs: Sequence[FinishedRun], protocols: Sequence[Protocol]) -> None:
     """The comparison, the buckets and where the runs lie.
 
     One block holds what may be compared: the same instances (split, options, fingerprint) and protocol.
     """
-    blocks: dict[tuple[str, str], list[Summary]] = {}
+    summaries = [summarise(run, protocol) for protocol in protocols for run in runs]
+    blocks: dict[tuple[Data, str], list[Summary]] = {}
     for summary in summaries:
-        blocks.setdefault((summary.data, summary.protocol.id), []).append(summary)
-    data = {summary.data for summary in summaries}
-    for block in blocks.values():
-        first = block[0]
-        alike = [name for name in data if name.startswith(f"{first.dataset}/{first.split} ")]
+        blocks.setdefault((summary.run.data, summary.protocol.id), []).append(summary)
+    names = block_names(summary.run.data for summary in summaries)
+    for (data, _), block in blocks.items():
         console.print()
-        console.print(_comparison(first.data if len(alike) > 1 else f"{first.dataset}/{first.split}", block))
+        console.print(_comparison(names[data], block))
         console.print(_buckets(block))
         _notes(console, block)
-    for summary in {s.folder.path: s for s in summaries}.values():
-        console.print(plain((f"{summary.name}:", "dim"), f" {summary.folder.path}"), soft_wrap=True)
+    for run in runs:
+        console.print(plain((f"{run.name}:", "dim"), f" {run.path}"), soft_wrap=True)
 
 
 def tell_left_out(console: PlainConsole, lines: Iterable[str]) -> None:
@@ -52,19 +57,20 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
         "s/instance",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    best = {metric: _best(block, metric) for metric in METRICS}
-    several = len({summary.seed for summary in block}) > 1
-    for summary in block:
-        name = f"{summary.name} (seed {summary.seed})" if several else summary.name
+    ranked = {metric: _ranked(block, metric) for metric in METRICS}
+    several = len({summary.run.seed for summary in block}) > 1
+    for place, summary in enumerate(block):
+        run = summary.run
+        name = f"{run.name} (seed {run.seed})" if several else run.name
         table.add_row(
-            name + (" partial" if summary.partial else ""),
-            *(_cell(summary, metric, bold=summary is best[metric]) for metric in METRICS),
+            name + (f" {run.state}" if run.state in ("partial", "running") else ""),
+            *(_cell(summary, metric, bold=ranked[metric][place] == "best") for metric in METRICS),
             *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),
             *([str(summary.n_unmatched)] if any(s.n_unmatched for s in block) else []),
-            plain((str(summary.n_error), "red" if summary.n_error else "")),
-            "-" if math.isnan(summary.seconds) else f"{summary.seconds:.2g}",
+            plain((str(run.n_error), "red" if run.n_error else "")),
+            "-" if math.isnan(run.seconds) else f"{run.seconds:.2g}",
         )
     if several:
         _add_spread(table, block)
@@ -79,17 +85,19 @@ def _table(title: str | Text, first: str) -> Table:
 
 def _add_spread(table: Table, block: Sequence[Summary]) -> None:
     table.add_section()
-    for name in dict.fromkeys(summary.name for summary in block):
-        runs = [summary for summary in block if summary.name == name]
-        cells = ["{:.2f} ± {:.2f}".format(*over_seeds(runs, metric)) for metric in METRICS]
-        table.add_row(f"{name}, mean ± sd of {len(runs)} seeds", *cells)
+    for name in dict.fromkeys(summary.run.name for summary in block):
+        kept = to_average([summary.run for summary in block if summary.run.name == name]).runs
+        rows = [[s.value(metric) for s in block if s.run in kept] for metric in METRICS]
+        cells = ["{:.2f} ± {:.2f}".format(*mean_and_spread(r["value"] for r in row if r is not None)) for row in rows]
+        table.add_row(f"{name}, mean ± sd of {len(kept)} seeds", *cells)
 
 
-def _best(block: Sequence[Summary], metric: str) -> Summary | None:
-    """The best of what may be ranked: whole runs without errors, and only among several."""
-    ranked = [(s, row["value"]) for s in block if s.status == "complete" and (row := s.value(metric)) is not None]
-    ranked = [(s, value) for s, value in ranked if not math.isnan(value)]
-    return max(ranked, key=lambda pair: pair[1])[0] if len(ranked) > 1 else None
+def _ranked(block: Sequence[Summary], metric: str) -> list[Rank]:
+    """Of whole runs without errors, and only among several."""
+    rows = [summary.value(metric) for summary in block]
+    values = [math.nan if row is None else float(row["value"]) for row in rows]
+    classes = ["" if summary.run.ranked else None for summary in block]
+    return ranks(list(zip(classes, values, strict=True)), DIGITS)
 
 
 def _cell(summary: Summary, metric: str, subset: str = "all", rates: str = "", *, bold: bool = False) -> Text:
@@ -106,7 +114,7 @@ def _buckets(block: Sequence[Summary]) -> Table:
     metrics = [metric for metric in METRICS if block[0].value(metric) is not None]
     for summary in block:
         for metric in metrics:
-            table.add_column(plain(summary.name, f"{metric} ↑", sep="\n"), justify="right")
+            table.add_column(plain(summary.run.name, f"{metric} ↑", sep="\n"), justify="right")
     for interval in block[0].protocol.buckets:
         first = block[0].value(metrics[0], "bucket", str(interval))
         cells = [_cell(s, metric, "bucket", str(interval)) for s in block for metric in metrics]
@@ -123,13 +131,22 @@ def _notes(console: PlainConsole, block: Sequence[Summary]) -> None:
         "percent; in brackets 95 % intervals, bootstrap over groups (image, or clip of a video)",
         style="dim",
     )
-    if any(summary.partial for summary in block):
-        shares = ", ".join(f"{s.name} {s.finished + s.n_error} of {s.planned}" for s in block if s.partial)
+    runs = [summary.run for summary in block]
+    if shares := _shares(runs, "partial"):
         console.print(
-            f"partial: a hash-ordered subset of the split ({shares}); not a result, not ranked",
-            style="yellow",
+            f"partial: a hash-ordered subset of the split ({shares}); not a result, not ranked", style="yellow"
         )
-    if any(summary.n_error for summary in block):
+    if shares := _shares(runs, "running"):
+        text = f"running: what an earlier command left ({shares}); one is at work or was killed; not ranked"
+        console.print(text, style="yellow")
+    for name in dict.fromkeys(run.name for run in runs):
+        if left_out := to_average([run for run in runs if run.name == name]).left_out:
+            console.print(left_out, style="yellow")
+    for run in runs:
+        if run.other_data:
+            console.print(f"{run.name}: {run.other_data}", style="yellow")
+            break
+    if any(run.n_error for run in runs):
         console.print(
             "instances with errors are left out and the run is not ranked; the same command tries again",
             style="red",
@@ -144,3 +161,8 @@ def _notes(console: PlainConsole, block: Sequence[Summary]) -> None:
             f"{100 * tiny:.0f} % of the occluded instances hide less than 1 % (--protocol with min_hidden)",
             style="dim",
         )
+
+
+def _shares(runs: Sequence[FinishedRun], state: str) -> str:
+    shown = [run for run in runs if run.state == state]
+    return ", ".join(f"{run.name} {run.n_finished + run.n_error} of {run.planned}" for run in shown)

@@ -13,11 +13,10 @@ from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import UnknownName
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
-from amodal_bench.results.reading import nothing_left
+from amodal_bench.results.select import RunQuery, nothing_left, results_runs
 from amodal_bench.tables.measured import SCORES, Wanted, build, no_runs
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import FORMATS
-from amodal_bench.tables.runs import RunBook
 from amodal_bench.tables.sheet import Sheet
 from amodal_bench.tables.spec import find_table
 from amodal_bench.tables.spec import tables as known_tables
@@ -31,28 +30,30 @@ def tables(
     results: o.Results = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write [default: RESULTS/tables].")] = None,
     timings: Timings = False,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Show runs on files that are not the published ones too, marked so.")
+    ] = False,
 ) -> None:
     """Write every table of the papers, published and measured side by side, as CSV, Markdown and LaTeX."""
     folder = results_folder(results)
     specs = [find_table(name) for name in names] if names else [s for s in known_tables().values() if s.preset_rows]
-    book = RunBook.open(folder)
+    found = results_runs(folder)
     target = out or own_folder(folder, "tables")
-    if not book.runs and book.left_out:
-        raise nothing_left(f"none of the runs in {folder} can be read", book.left_out)
-    if not book.runs:
+    if not found.runs and found.left_out:
+        raise nothing_left(f"none of the runs in {folder} can be read", found.left_out)
+    if not found.runs:
         console.print(f"{no_runs(folder)}. Until then the measured side is empty.", style="yellow", soft_wrap=True)
     for spec in specs:
-        table = PaperTable(spec, book, timings)
-        sheet = table.sheet()
+        sheet = PaperTable(spec, found, timings, other_data).sheet()
         write_sheet(sheet, target)
         measured = sum(record["measured"] is not None for record in sheet.records)
         console.print(
             f"{spec.name}: {measured} of {len(sheet.records)} cells measured: {target / spec.name}.{{csv,md,tex}}",
             soft_wrap=True,
         )
-        for note in dict.fromkeys(table.notes):
+        for note in sheet.problems:
             console.print(f"  {note}", style="yellow", soft_wrap=True)
-    tell_left_out(console, book.left_out)
+    tell_left_out(console, found.left_out)
 
 
 def table(
@@ -79,8 +80,10 @@ def table(
     own = buckets == "protocol"
     wanted = Wanted(
         protocols=chosen_protocols(protocol, None if own else buckets),
-        methods=o.split_list(methods, "methods") if methods else None,
-        datasets=o.split_list(datasets, "datasets") if datasets else None,
+        query=RunQuery(
+            methods=o.split_list(methods, "methods") if methods else None,
+            datasets=o.split_list(datasets, "datasets") if datasets else None,
+        ),
         metrics=o.split_list(metrics, "metrics"),
         buckets=bool(buckets),
         floor=floor,
@@ -90,11 +93,11 @@ def table(
         title=title,
     )
     folder = results_folder(results)
-    book = RunBook.open(folder)
-    if not book.runs:
-        raise nothing_left(no_runs(folder), book.left_out)
-    text = FORMATS[format_](build(book, wanted))
-    tell_left_out(PlainConsole(stderr=True), book.left_out)  # standard output is the table
+    found = results_runs(folder)
+    if not found.runs:
+        raise nothing_left(no_runs(folder), found.left_out)
+    text = FORMATS[format_](build(found, wanted))
+    tell_left_out(PlainConsole(stderr=True), found.left_out)  # standard output is the table
     if out is None:
         typer.echo(text, nl=False)
     else:

@@ -15,7 +15,7 @@ from amodal_bench.results.verification.check import verify as verify_run
 from amodal_bench.results.verification.means import Means
 from amodal_bench.results.verification.result import Outcome, Verification
 from amodal_bench.running.interrupts import Interrupted, interruptible
-from amodal_bench.store.folder import RunFolder, find_runs, open_folder
+from amodal_bench.store.folder import RunFolder, find_runs
 
 console = make_console()
 
@@ -83,11 +83,9 @@ def _say(text: str) -> None:
 
 
 def _runs(path: Path) -> Sequence[RunFolder]:
-    if (path / "run.json").is_file():
-        return [open_folder(path)]
-    below = list(find_runs(path)) if path.is_dir() else []
+    below = list(find_runs(path))
     if not below:
-        raise Refused(f"{path} holds no run: name a folder results/DATASET/SPLIT/METHOD/KEY, or the results folder")
+        raise Refused(f"{path} holds no run: name a folder results/DATASET/SPLIT/METHOD/KEY, or one above runs")
     return below
 
 

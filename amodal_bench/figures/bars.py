@@ -7,30 +7,31 @@ import numpy as np
 import pandas as pd
 
 from amodal_bench.figures import style
-from amodal_bench.figures.runs import LoadedRun, by_data
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.select import by_data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def bar_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[str]) -> "Figure":
+def bar_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequence[str]) -> "Figure":
     """One panel a metric, one group of bars a data block, one colour a method."""
     blocks = by_data(runs)
     methods = list(dict.fromkeys(run.label for run in runs))
     most = sum(len(block) for block in blocks.values())
     figure = style.new_figure(max(4.5, 1.2 + 0.62 * most + 0.4 * len(blocks)), 2.6 * len(names) + 0.7)
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    tables = {id(run): metrics(run.frame, protocol) for run in runs}
+    tables = {run: metrics(run.instances, protocol) for run in runs}
     for axes, name in zip(panels, names, strict=True):
         style.tidy(axes)
         axes.grid(False, axis="x")
         for group, block in enumerate(blocks.values()):
             for place, run in enumerate(block):
                 at = group + (place - (len(block) - 1) / 2) * 0.8 / len(block)
-                _bar(axes, at, 0.72 / len(block), tables[id(run)], name, methods.index(run.label), run)
+                _bar(axes, at, 0.72 / len(block), tables[run], name, methods.index(run.label), run)
         axes.set_ylabel(f"{name} (%)")
         axes.set_ylim(0, 109)
     panels[-1].set_xticks(range(len(blocks)), [style.words(name) for name in blocks])
@@ -42,7 +43,7 @@ def bar_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[st
     return figure
 
 
-def _bar(axes: "Axes", at: float, width: float, table: pd.DataFrame, name: str, method: int, run: LoadedRun) -> None:
+def _bar(axes: "Axes", at: float, width: float, table: pd.DataFrame, name: str, method: int, run: FinishedRun) -> None:
     row = table[(table["metric"] == name) & (table["subset"] == "all")].iloc[0]
     if np.isnan(row["value"]):
         axes.text(at, 1, "none", ha="center", fontsize=7, rotation=90, color="#555555")

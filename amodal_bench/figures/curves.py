@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from amodal_bench.figures import style
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics, score
+from amodal_bench.results.finished import FinishedRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 TENTHS = "0,.1,.2,.3,.4,.5,.6,.7,.8,.9,1"
 
 
-def points(run: LoadedRun, protocol: Protocol, draws: int = 2000) -> pd.DataFrame:
+def points(run: FinishedRun, protocol: Protocol, draws: int = 2000) -> pd.DataFrame:
     """`scoring.metrics` of the protocol's buckets with `rate`: the mean rate of the instances in each."""
-    table = metrics(run.frame, protocol, draws=draws)
+    table = metrics(run.instances, protocol, draws=draws)
     table = table[table["subset"] == "bucket"].reset_index(drop=True)
-    rates = score(run.frame, protocol).rate
+    rates = score(run.instances, protocol).rate
     inside = {str(bucket): rates[bucket.contains(rates)] for bucket in protocol.buckets}
     return table.assign(rate=[float(inside[b].mean()) if len(inside[b]) else np.nan for b in table["rates"]])
 
 
-def curve_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[str]) -> "Figure":
+def curve_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequence[str]) -> "Figure":
     """One panel a metric; below them, how many instances stand behind each point.
 
     Args:
@@ -50,7 +50,7 @@ def curve_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[
         lines, [line.get_label() for line in lines], loc="outside upper center", ncols=min(4, len(runs)), frameon=False
     )
     figure.supxlabel("occlusion rate (hidden / amodal)", fontsize=10)
-    figure.suptitle(f"{style.words(runs[0].data)} · {protocol.id}", fontsize=9, color="#555555", x=0.99, ha="right")
+    figure.suptitle(f"{style.words(runs[0].block)} · {protocol.id}", fontsize=9, color="#555555", x=0.99, ha="right")
     return figure
 
 

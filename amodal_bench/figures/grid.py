@@ -9,11 +9,11 @@ import pandas as pd
 from amodal_bench.errors import RunDamaged
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.pick import Rule, choose
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.scatter import COLUMNS
 from amodal_bench.figures.source import Source, readable_masks
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import by_instance
+from amodal_bench.results.finished import FinishedRun
 from amodal_bench.types import Image
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ INCHES = 1.5  # its side on paper
 DPI = 200
 
 
-def scores(runs: Sequence[LoadedRun], protocol: Protocol, metric: str) -> pd.DataFrame:
+def scores(runs: Sequence[FinishedRun], protocol: Protocol, metric: str) -> pd.DataFrame:
     """id, rate and one column a run (percent), of the instances that all runs have; `a` and `b` are the first two."""
-    tables = [by_instance(run.frame, protocol).set_index("id") for run in runs]
+    tables = [by_instance(run.instances, protocol).set_index("id") for run in runs]
     columns = {run.label: 100 * table[COLUMNS[metric]] for run, table in zip(runs, tables, strict=True)}
     joined = pd.concat([tables[0]["rate"], *(c.rename(name) for name, c in columns.items())], axis=1, join="inner")
     letters = dict(zip("ab", columns, strict=False))
@@ -35,7 +35,7 @@ def scores(runs: Sequence[LoadedRun], protocol: Protocol, metric: str) -> pd.Dat
 
 
 def grid_figure(
-    runs: Sequence[LoadedRun],
+    runs: Sequence[FinishedRun],
     source: Source,
     protocol: Protocol,
     metric: str,
@@ -70,7 +70,7 @@ def grid_figure(
             _show(axes[line, place], image, title if line == 0 else "", below)
         _caption(axes[line, 0], id, float(rows[id]["rate"]))
     _legend(figure)
-    figure.suptitle(f"{style.words(runs[0].data)} · {metric} · {protocol.id}", fontsize=8, color="#555555")
+    figure.suptitle(f"{style.words(runs[0].block)} · {metric} · {protocol.id}", fontsize=8, color="#555555")
     return figure
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 
 from amodal_bench.errors import Refused
 from amodal_bench.figures import style
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import by_instance
+from amodal_bench.results.finished import FinishedRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,17 +19,17 @@ MANY = 20_000  # from here on density, not dots
 COLUMNS = {"mIoU_full": "iou_full", "mIoU_inv": "iou_inv"}
 
 
-def paired(a: LoadedRun, b: LoadedRun, protocol: Protocol, metric: str) -> pd.DataFrame:
+def paired(a: FinishedRun, b: FinishedRun, protocol: Protocol, metric: str) -> pd.DataFrame:
     """id, rate, `a` and `b` in percent, of the instances that both define; raises `Refused` where there is none."""
     column = COLUMNS[metric]
-    left, right = (by_instance(run.frame, protocol).set_index("id") for run in (a, b))
+    left, right = (by_instance(run.instances, protocol).set_index("id") for run in (a, b))
     both = pd.DataFrame({"rate": left["rate"], "a": 100 * left[column], "b": 100 * right[column]}).dropna()
     if both.empty:
         raise Refused(f"{a.label} and {b.label} have no instance in common that {protocol.id} scores for {metric}")
     return both.reset_index(names="id")
 
 
-def scatter_figure(a: LoadedRun, b: LoadedRun, protocol: Protocol, metric: str) -> "Figure":
+def scatter_figure(a: FinishedRun, b: FinishedRun, protocol: Protocol, metric: str) -> "Figure":
     """IoU of A across, of B upwards, one dot an instance coloured by occlusion rate; density for very many."""
     table = paired(a, b, protocol, metric)
     figure = style.new_figure(5.2, 4.6)
@@ -45,7 +45,7 @@ def scatter_figure(a: LoadedRun, b: LoadedRun, protocol: Protocol, metric: str) 
     axes.set_xlabel(_axis(a.label, table["a"], table["b"]))
     axes.set_ylabel(_axis(b.label, table["b"], table["a"]))
     axes.set_title(
-        f"{style.words(a.data)} · {metric} · {protocol.id} · n = {len(table):,}", fontsize=9, color="#555555"
+        f"{style.words(a.block)} · {metric} · {protocol.id} · n = {len(table):,}", fontsize=9, color="#555555"
     )
     return figure
 

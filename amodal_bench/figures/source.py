@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from amodal_bench.errors import BadRecord, DatasetNotReady, Refused, RunDamaged
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.masks import rle
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.resolve.locate import DataFlags
-from amodal_bench.results.reading import nothing_left, readable
+from amodal_bench.results.finished import FinishedRun
 from amodal_bench.results.recorded import Recorded
+from amodal_bench.results.select import nothing_left, readable
 from amodal_bench.types import MOST_PIXELS, AmodalSample, Mask
 
 
@@ -34,7 +34,7 @@ class Source:
             raise DatasetNotReady(str(error)) from None
 
 
-def open_first(runs: Sequence[LoadedRun], here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
+def open_first(runs: Sequence[FinishedRun], here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
     """Open the dataset of runs on the same instances as the first says for which that goes (`open_source`)."""
     faults = []
     for run in runs:
@@ -45,7 +45,7 @@ def open_first(runs: Sequence[LoadedRun], here: DataFlags, plugins: Sequence[Pat
     raise faults[0]
 
 
-def open_source(run: LoadedRun, here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
+def open_source(run: FinishedRun, here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
     """Open a run's dataset: from the folders given here, else from where it lay when it was used on this machine.
 
     Raises `Refused` (`DatasetNotReady` where files are missing, as they are on a laptop that only holds results) where
@@ -60,19 +60,19 @@ def open_source(run: LoadedRun, here: DataFlags, plugins: Sequence[Path] = ()) -
     return Source(opened.dataset)
 
 
-def predicted_masks(run: LoadedRun, ids: Collection[str]) -> dict[str, Mask]:
+def predicted_masks(run: FinishedRun, ids: Collection[str]) -> dict[str, Mask]:
     """Masks (H, W) of some instances of a run; raises `RunDamaged` where one is missing, or no mask of its size."""
     table = run.folder.predictions()
     rows = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(ids), type=pa.string()))).to_pylist()
     codes = {row["id"]: {"size": row["size"], "counts": row["counts"]} for row in rows if row["counts"]}
-    sizes = run.frame.set_index("id")[["height", "width"]]
+    sizes = run.instances.set_index("id")[["height", "width"]]
     for id in ids:
         if id not in codes or id not in sizes.index:
             raise RunDamaged(f"{run.folder.path} holds no prediction for {id}: give its bench command again")
     return {id: _decoded(run, id, codes[id], *sizes.loc[id]) for id in ids}
 
 
-def _decoded(run: LoadedRun, id: str, code: dict[str, Any], height: float, width: float) -> Mask:
+def _decoded(run: FinishedRun, id: str, code: dict[str, Any], height: float, width: float) -> Mask:
     """A mask (H, W). Its code is checked first: what decodes it writes wherever the runs lead."""
     where = f"{run.folder.path}: the prediction for {id}"
     if not 0 < height * width <= MOST_PIXELS:  # NaN too
@@ -83,7 +83,7 @@ def _decoded(run: LoadedRun, id: str, code: dict[str, Any], height: float, width
         raise RunDamaged(str(error)) from None
 
 
-def readable_masks(runs: Sequence[LoadedRun], ids: Collection[str]) -> tuple[dict[str, dict[str, Mask]], list[str]]:
+def readable_masks(runs: Sequence[FinishedRun], ids: Collection[str]) -> tuple[dict[str, dict[str, Mask]], list[str]]:
     """`predicted_masks` by label of the runs that have them, and a line for each that has not."""
     found, left_out = readable(runs, lambda run: (run.label, predicted_masks(run, ids)))
     if not found:

@@ -8,9 +8,9 @@ from typing import Literal
 
 from amodal_bench.errors import BadRecord
 from amodal_bench.files.cache import write_atomic
+from amodal_bench.formats.release import counted, release_of, unlike_published
 from amodal_bench.plugin import AnyDataset, Fault
 from amodal_bench.text.csv_text import csv_text
-from amodal_bench.types import parse_id
 
 State = Literal["ok", "note", "fault"]
 
@@ -26,7 +26,8 @@ class Finding:
 def inspect_dataset(dataset: AnyDataset) -> list[Finding]:
     """Counts against the card, the funnel, remarks, the fingerprint, and whether the first instance can be decoded."""
     remarks = [Finding("ok", text) for text in dataset.remarks()]
-    return [*_counts(dataset), *_funnel(dataset), *remarks, _fingerprint(dataset), _first(dataset)]
+    other = [Finding("note", text)] if (text := unlike_published(dataset)) else []
+    return [*_counts(dataset), *other, *_funnel(dataset), *remarks, _fingerprint(dataset), _first(dataset)]
 
 
 def summary_of(faults: Sequence[Fault]) -> list[Finding]:
@@ -42,17 +43,6 @@ def write_faults(faults: Sequence[Fault], path: Path) -> None:
     """All of them as CSV: id, kind, detail."""
     path.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path.absolute(), csv_text(Fault._fields, faults).encode())
-
-
-def counted(dataset: AnyDataset) -> dict[str, int]:
-    """What a card may state of a split: `images`, `groups`, `annotations` (before the funnel) and `instances`."""
-    ids = list(dataset.ids())
-    return {
-        "images": len({parse_id(id).image for id in ids}),
-        "groups": len({dataset.group(id) for id in ids}),
-        "annotations": dataset.funnel.read,
-        "instances": len(ids),
-    }
 
 
 def _counts(dataset: AnyDataset) -> list[Finding]:
@@ -78,8 +68,7 @@ def _funnel(dataset: AnyDataset) -> list[Finding]:
 
 def _fingerprint(dataset: AnyDataset) -> Finding:
     fingerprint = dataset.fingerprint()
-    release = next((name for key, name in dataset.card.releases.items() if fingerprint.startswith(key)), None)
-    if release:
+    if release := release_of(dataset):
         return Finding("ok", f"fingerprint {fingerprint}: {release}")
     known = " (none of the known releases)" if dataset.card.releases else ""
     return Finding("note" if known else "ok", f"fingerprint {fingerprint}{known}")

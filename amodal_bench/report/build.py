@@ -12,7 +12,6 @@ import jinja2
 from amodal_bench import __name__ as package
 from amodal_bench.errors import Refused
 from amodal_bench.figures.pictures import ERRORS
-from amodal_bench.figures.runs import LoadedRun, by_data, load_runs
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
 from amodal_bench.metrics.protocol import Protocol
@@ -21,8 +20,8 @@ from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
 from amodal_bench.report.numbers import PARTS, Cells, cells, protocol_facts, rank, splits, spread
 from amodal_bench.report.pairs import chosen_pairs, pair
-from amodal_bench.results.reading import nothing_left
-from amodal_bench.store.folder import find_runs
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.select import by_data, labelled, nothing_left, results_runs
 from amodal_bench.tables.audit import findings
 from amodal_bench.text.printable import printable
 
@@ -54,7 +53,8 @@ def build(
     The first protocol is what the page begins with; comparisons and the gallery's scores are made under it. `tell`
     hears what is being done. Raises `Refused` where there is no run to show.
     """
-    runs, left_out = load_runs(list(find_runs(results)))
+    found = results_runs(results)
+    runs, left_out = labelled(found.runs), found.left_out
     if not runs:
         raise nothing_left(f"{results} holds no finished run to report; `amodal-bench bench` makes some", left_out)
     _check_root(runs, wishes)
@@ -63,13 +63,13 @@ def build(
     galleries, pairs = [], []
     numbers = _numbers(blocks, protocols, draws, tell)
     for number, block in enumerate(blocks.values()):
-        tell(f"pictures and comparisons of {block[0].data}")
+        tell(f"pictures and comparisons of {block[0].block}")
         galleries.append(gallery(block, protocols[0], wishes, images, number))
         pairs += [pair(a, b, protocols[0], draws) for a, b in chosen_pairs(block, protocols[0])]
     content = {
         "protocols": [protocol_facts(protocol) for protocol in protocols],
         "data": list(blocks),
-        "runs": [_run(run, *numbers[id(run)]) for block in blocks.values() for run in block],
+        "runs": [_run(run, *numbers[run]) for block in blocks.values() for run in block],
         "pairs": pairs,
         "galleries": galleries,
         "parts": list(PARTS),
@@ -80,8 +80,8 @@ def build(
     return Report(page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]])
 
 
-def _check_root(runs: Sequence[LoadedRun], wishes: Wishes) -> None:
-    datasets = sorted({run.dataset for run in runs})
+def _check_root(runs: Sequence[FinishedRun], wishes: Wishes) -> None:
+    datasets = sorted({run.data.dataset for run in runs})
     if wishes.flags.root and len(datasets) > 1:
         raise Refused(f"--root is one dataset's folder, these runs are on {', '.join(datasets)}: use --data-root")
 
@@ -133,29 +133,30 @@ def _fresh(out: Path) -> Path:
 
 
 def _numbers(
-    blocks: dict[str, list[LoadedRun]], protocols: Sequence[Protocol], draws: int, tell: Callable[[str], None]
-) -> dict[int, tuple[Cells, dict[str, Any]]]:
-    """By id of the run: its cells, ranked among its block, and its error split."""
+    blocks: dict[str, list[FinishedRun]], protocols: Sequence[Protocol], draws: int, tell: Callable[[str], None]
+) -> dict[FinishedRun, tuple[Cells, dict[str, Any]]]:
+    """By run: its cells, ranked among its block, and its error split."""
     found = {}
     for block in blocks.values():
         scored = []
         for run in block:
-            tell(f"scores of {run.label} on {run.data}")
+            tell(f"scores of {run.label} on {run.block}")
             scored.append((run, cells(run, protocols, draws)))
         rank(scored)
-        found.update({id(run): (numbers, splits(run, protocols)) for run, numbers in scored})
+        found.update({run: (numbers, splits(run, protocols)) for run, numbers in scored})
     return found
 
 
-def _run(run: LoadedRun, numbers: Cells, split: dict[str, Any]) -> dict[str, Any]:
+def _run(run: FinishedRun, numbers: Cells, split: dict[str, Any]) -> dict[str, Any]:
     return {
         "label": run.label,
-        "data": run.data,
+        "data": run.block,
         "key": run.key,
         "seed": run.record["spec"]["seed"],
         "setting": facts.setting(run),
         "state": facts.state(run),
         "ranked": run.ranked,
+        "other_data": run.other_data,
         "seconds": facts.seconds(run),
         "facts": facts.provenance(run),
         "cells": numbers,

@@ -5,42 +5,34 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.results.reading import mean_seconds
+from amodal_bench.results.finished import FinishedRun
 
 Line = tuple[str, str]
 
 
-def setting(run: LoadedRun) -> str:
+def setting(run: FinishedRun) -> str:
     """What its weights were trained on: supervised, zero-shot, unknown; models by others, or no training."""
-    weights = run.record.get("weights")
-    if weights:
-        return str(weights["setting"])
+    if run.setting:
+        return run.setting
     return "pretrained" if run.record.get("pretrained") else "no training"
 
 
-def state(run: LoadedRun) -> str:
+def state(run: FinishedRun) -> str:
     """`complete`, or what keeps the run from being ranked."""
-    counts = run.record["counts"]
-    if run.errors:
-        return f"{run.errors:,} errors"
-    if run.partial:
-        return f"partial: {len(run.frame):,} of {counts['planned']:,}"
-    return str(run.record["status"])
+    return run.flag or run.state
 
 
-def seconds(run: LoadedRun) -> str:
+def seconds(run: FinishedRun) -> str:
     """Mean time of an instance in `predict`, two digits; empty where none was measured."""
-    mean = mean_seconds(run.folder)
-    return "" if math.isnan(mean) else f"{float(f'{mean:.2g}'):.10f}".rstrip("0").rstrip(".")
+    return "" if math.isnan(run.seconds) else f"{float(f'{run.seconds:.2g}'):.10f}".rstrip("0").rstrip(".")
 
 
-def provenance(run: LoadedRun) -> list[Line]:
+def provenance(run: FinishedRun) -> list[Line]:
     """(term, text) pairs: what was run, on what, by which code, where, how long."""
     return [line for line in _lines(run) if line[1]]
 
 
-def _lines(run: LoadedRun) -> Iterator[Line]:
+def _lines(run: FinishedRun) -> Iterator[Line]:
     record, spec = run.record, run.record["spec"]
     yield "folder", str(run.folder.path)
     yield "status", state(run)
@@ -48,7 +40,7 @@ def _lines(run: LoadedRun) -> Iterator[Line]:
     yield "parameters", _text(spec["params"]) or "none"
     yield "data", f"{spec['dataset']}/{spec['split']}" + _short(", source ", spec["dataset_source"])
     yield "options", _text(spec["options"])
-    yield "files", f"fingerprint {spec['fingerprint']}"
+    yield "files", f"fingerprint {spec['fingerprint']}" + (f": {run.other_data}" if run.other_data else "")
     yield "visible masks", "the truth's" if spec.get("visible", "gt") == "gt" else spec["visible"]
     yield "instances", _funnel(record["funnel"])
     yield "seed", str(spec["seed"])

@@ -13,13 +13,13 @@ from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.figures import pictures
 from amodal_bench.figures.grid import scores
 from amodal_bench.figures.pick import ordered
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.source import Source, open_first, readable_masks
 from amodal_bench.figures.style import METRICS
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.report.numbers import printed
 from amodal_bench.report.pairs import order
 from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.results.finished import FinishedRun
 from amodal_bench.types import Image, Mask
 
 SIZE = 256
@@ -36,7 +36,7 @@ class Wishes:
 
 
 def gallery(
-    block: Sequence[LoadedRun], protocol: Protocol, wishes: Wishes, images: Path, number: int
+    block: Sequence[FinishedRun], protocol: Protocol, wishes: Wishes, images: Path, number: int
 ) -> dict[str, Any]:
     """Choose instances and write their pictures into `images`; `note` says in a sentence what is shown and why.
 
@@ -44,8 +44,8 @@ def gallery(
         data, runs (labels), protocol, note, fault (why pictures are missing, or empty) and items: id, category,
         rate, scores (label -> printed full and invisible IoU), files (name -> file).
     """
-    most = max(len(run.frame) for run in block)
-    whole = [run for run in order(block, protocol) if len(run.frame) == most]
+    most = max(len(run.instances) for run in block)
+    whole = [run for run in order(block, protocol) if len(run.instances) == most]
     shown = whole[:MOST_RUNS]
     labels = [run.label for run in shown]
     tables = {name: scores(shown, protocol, name) for name in METRICS}
@@ -53,7 +53,7 @@ def gallery(
     items = list(_items(ids, tables, labels, shown[0]))
     fault = _draw(items, shown, wishes, images, number) if items else ""
     return {
-        "data": block[0].data,
+        "data": block[0].block,
         "runs": labels,
         "note": _note(len(items), len(tables[METRICS[0]]), len(block), len(whole)),
         "fault": fault,
@@ -101,10 +101,10 @@ def _in_turn(queues: Sequence[Sequence[str]], count: int) -> list[str]:
 
 
 def _items(
-    ids: Sequence[str], tables: dict[str, pd.DataFrame], labels: Sequence[str], first: LoadedRun
+    ids: Sequence[str], tables: dict[str, pd.DataFrame], labels: Sequence[str], first: FinishedRun
 ) -> Iterator[dict[str, Any]]:
     rows = {name: table.set_index("id").loc[list(ids)].to_dict("index") for name, table in tables.items()}
-    categories = first.frame.set_index("id")["category"].loc[list(ids)]
+    categories = first.instances.set_index("id")["category"].loc[list(ids)]
     for id in ids:
         yield {
             "id": id,
@@ -115,7 +115,9 @@ def _items(
         }
 
 
-def _draw(items: Sequence[dict[str, Any]], runs: Sequence[LoadedRun], wishes: Wishes, images: Path, number: int) -> str:
+def _draw(
+    items: Sequence[dict[str, Any]], runs: Sequence[FinishedRun], wishes: Wishes, images: Path, number: int
+) -> str:
     """Write the pictures of all items; a sentence where they cannot be made, or not those of all runs."""
     try:
         source = open_first(runs, wishes.flags, wishes.plugins)

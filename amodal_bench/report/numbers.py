@@ -6,19 +6,21 @@ from typing import Any
 
 import pandas as pd
 
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.style import METRICS, metric_names
 from amodal_bench.metrics.error_split import error_split
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.rank import ranks
 
 PARTS = ("found", "visible_missed", "hidden_missed", "spill")
 Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)
 Cells = dict[str, dict[str, dict[str, Cell]]]  # protocol -> subset -> metric
 RANK = 5
+DIGITS = 2
 
 
-def printed(value: float, digits: int = 2) -> str:
+def printed(value: float, digits: int = DIGITS) -> str:
     """A number as the page shows it; empty where it is undefined."""
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
@@ -43,10 +45,10 @@ def protocol_facts(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def cells(run: LoadedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
+def cells(run: FinishedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
     """Every number of a run, from one pass of the bootstrap."""
     found: Cells = {protocol.id: {} for protocol in protocols}
-    for row in metrics(run.frame, protocols, draws=draws).to_dict("records"):
+    for row in metrics(run.instances, protocols, draws=draws).to_dict("records"):
         subset = f"{row['subset']} {row['rates']}".strip()
         numbers = [printed(row[name]) for name in ("value", "low", "high")]
         cell: Cell = [*numbers, int(row["n"]), int(row["n_undefined"]), 0]
@@ -54,7 +56,7 @@ def cells(run: LoadedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
     return found
 
 
-def rank(block: Sequence[tuple[LoadedRun, Cells]]) -> None:
+def rank(block: Sequence[tuple[FinishedRun, Cells]]) -> None:
     """Mark best and second of each number at its printed digits, among whole runs without errors on the same data."""
     ranked = [numbers for run, numbers in block if run.ranked]
     if len(ranked) < 2:
@@ -66,11 +68,9 @@ def rank(block: Sequence[tuple[LoadedRun, Cells]]) -> None:
 
 
 def _rank_one(column: Sequence[Cell]) -> None:
-    values = sorted({float(cell[0]) for cell in column if cell[0]}, reverse=True)
-    for place, value in enumerate(values[:2] if len(values) > 1 else []):
-        for cell in column:
-            if cell[0] and float(cell[0]) == value:
-                cell[RANK] = place + 1
+    values = [("", float(cell[0]) if cell[0] else math.nan) for cell in column]
+    for cell, found in zip(column, ranks(values, DIGITS), strict=True):
+        cell[RANK] = {"best": 1, "second": 2, "": 0}[found]
 
 
 def spread(numbers: Cells) -> dict[str, str]:
@@ -82,11 +82,11 @@ def spread(numbers: Cells) -> dict[str, str]:
     return found
 
 
-def splits(run: LoadedRun, protocols: Sequence[Protocol]) -> dict[str, dict[str, list[str]]]:
+def splits(run: FinishedRun, protocols: Sequence[Protocol]) -> dict[str, dict[str, list[str]]]:
     """protocol -> subset -> `PARTS` in percent, of the protocols with a full score."""
     found = {}
     for protocol in protocols:
-        table = error_split(run.frame, protocol)
+        table = error_split(run.instances, protocol)
         names = ["all" if name == "all" else f"bucket {name}" for name in table["subset"]]
         shares: pd.DataFrame = 100 * table[list(PARTS)]
         found[protocol.id] = {

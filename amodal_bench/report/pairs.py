@@ -8,40 +8,40 @@ import numpy as np
 import pandas as pd
 
 from amodal_bench.errors import Refused
-from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.metrics.compare import Comparison, compare
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import score
 from amodal_bench.report.numbers import chance, printed
+from amodal_bench.results.finished import FinishedRun
 
 MOST_PAIRS = 21
 MOST_CATEGORIES = 40
 
 
-def order(block: Sequence[LoadedRun], protocol: Protocol) -> list[LoadedRun]:
+def order(block: Sequence[FinishedRun], protocol: Protocol) -> list[FinishedRun]:
     """Runs with the best mean IoU first; whole ones before others."""
-    means = {id(run): float(np.nan_to_num(np.nanmean([0.0, *score(run.frame, protocol).iou()]))) for run in block}
-    return sorted(block, key=lambda run: (not run.ranked, -means[id(run)], run.label))
+    means = {run: float(np.nan_to_num(np.nanmean([0.0, *score(run.instances, protocol).iou()]))) for run in block}
+    return sorted(block, key=lambda run: (not run.ranked, -means[run], run.label))
 
 
-def chosen_pairs(block: Sequence[LoadedRun], protocol: Protocol) -> list[tuple[LoadedRun, LoadedRun]]:
+def chosen_pairs(block: Sequence[FinishedRun], protocol: Protocol) -> list[tuple[FinishedRun, FinishedRun]]:
     """Which runs are compared, the better one first."""
     runs = order(block, protocol)
     every = list(combinations(runs, 2))
     return every if len(every) <= MOST_PAIRS else [(runs[0], other) for other in runs[1:]]
 
 
-def pair(a: LoadedRun, b: LoadedRun, protocol: Protocol, draws: int) -> dict[str, Any]:
+def pair(a: FinishedRun, b: FinishedRun, protocol: Protocol, draws: int) -> dict[str, Any]:
     """One comparison as tables of printed numbers; `fault` is a sentence where it cannot be made."""
-    facts: dict[str, Any] = {"a": a.label, "b": b.label, "data": a.data, "protocol": protocol.id}
+    facts: dict[str, Any] = {"a": a.label, "b": b.label, "data": a.block, "protocol": protocol.id}
     try:
-        found = compare(a.frame, b.frame, protocol, draws=draws)
+        found = compare(a.instances, b.instances, protocol, draws=draws)
     except Refused as error:
         return {**facts, "fault": str(error)}
     return {**facts, "fault": "", "note": _note(found, a, b), "tables": _tables(found)}
 
 
-def _note(found: Comparison, a: LoadedRun, b: LoadedRun) -> str:
+def _note(found: Comparison, a: FinishedRun, b: FinishedRun) -> str:
     lacking = [f"{n} only in {run.label}" for n, run in ((found.only_a, a), (found.only_b, b)) if n]
     left_out = f" (left out: {', '.join(lacking)})" if lacking else ""
     return f"{found.n:,} instances that both have{left_out}."

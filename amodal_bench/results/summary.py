@@ -1,8 +1,6 @@
-"""The tables that `bench` and `score` end with, as frames of numbers."""
+"""One run under one protocol: what `bench` and `score` end with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -10,42 +8,26 @@ from amodal_bench.masks.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import columns_of, measured, score, unmatched
 from amodal_bench.resolve.predicted_visible import TRUTH
-from amodal_bench.results.reading import finished_rows, mean_seconds
-from amodal_bench.store.folder import RunFolder
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.store.rows import FINISHED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
-    """One run under one protocol.
+    """The scores of a run.
 
-    `data` names the instances: dataset, split, options, fingerprint. `values` has the rows of `scoring.metrics`;
-    `seconds` is the mean time an instance took in `predict`, NaN where that is unknown; `tiny` is the share of occluded
-    instances whose rate is below .01 (stray pixels more than occlusions); `n_unmatched` counts the instances to which
-    no visible mask from elsewhere was given, and `finished` all rows without an error, counted by the protocol or not.
+    `values` has the rows of `scores.metrics`. `n` and `n_occluded` are the instances that the protocol counts;
+    `n_unmatched` those to which no visible mask from elsewhere was given; `tiny` is the share of occluded instances
+    whose rate is below .01 (stray pixels more than occlusions).
     """
 
-    name: str
-    dataset: str
-    split: str
-    data: str
-    seed: int
-    status: str
+    run: FinishedRun
     protocol: Protocol
     values: pd.DataFrame
     n: int
     n_occluded: int
     n_unmatched: int
-    n_error: int
-    finished: int
-    planned: int
     tiny: float
-    seconds: float
-    folder: RunFolder
-
-    @property
-    def partial(self) -> bool:
-        """Whether instances of the split are missing, so that the numbers are of a subset."""
-        return self.finished + self.n_error < self.planned
 
     def value(self, metric: str, subset: str = "all", rates: str = "") -> pd.Series | None:
         """The row of a metric, or None where the protocol has none."""
@@ -54,44 +36,20 @@ class Summary:
         return None if found.empty else found.iloc[0]
 
 
-def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
+def summarise(run: FinishedRun, protocol: Protocol) -> Summary:
     """Score a run from its counts alone: no dataset, no model."""
-    record = folder.record()
-    given = () if record["spec"]["visible"] == TRUTH else GIVEN_COLUMNS
-    rows = finished_rows(folder, record, ["group_id", "status", *COLUMNS, *given])
-    finished = rows["status"] == "ok"
+    given = () if run.data.visible == TRUTH else GIVEN_COLUMNS
+    rows = run.read(["group_id", "status", *COLUMNS, *given])
+    finished = rows["status"] == FINISHED
     good = rows if finished.all() else rows[finished]  # a copy of many rows is not cheap
     scores = score(good, protocol)
     occluded = scores.occluded
     return Summary(
-        name=record["preset"],
-        dataset=record["spec"]["dataset"],
-        split=record["spec"]["split"],
-        data=_data(record["spec"]),
-        seed=record["spec"]["seed"],
-        status=record["status"],
+        run=run,
         protocol=protocol,
         values=measured(columns_of(scores, protocol), good["group_id"]),
         n=int(scores.counted.sum()),
         n_occluded=int(occluded.sum()),
         n_unmatched=int(unmatched(good).sum()),
-        n_error=len(rows) - len(good),
-        finished=len(good),
-        planned=record["counts"]["planned"],
         tiny=float((scores.rate[occluded] < 0.01).mean()) if occluded.any() else float("nan"),
-        seconds=mean_seconds(folder),
-        folder=folder,
     )
-
-
-def _data(spec: dict[str, Any]) -> str:
-    options = ", ".join(f"{name}={value}" for name, value in sorted(spec["options"].items()))
-    source = "" if spec["visible"] == TRUTH else f", visible {spec['visible']}"
-    return f"{spec['dataset']}/{spec['split']} ({options}{source}; {spec['fingerprint'][:8]})"
-
-
-def over_seeds(summaries: Sequence[Summary], metric: str) -> tuple[float, float]:
-    """Mean and standard deviation (n - 1) of a metric over runs that differ in their seed alone, in percent."""
-    rows = [row for s in summaries if (row := s.value(metric)) is not None]
-    values = pd.Series([float(row["value"]) for row in rows], dtype=float)
-    return float(values.mean()), float(values.std(ddof=1))

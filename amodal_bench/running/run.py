@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from amodal_bench.errors import Incomplete, Refused
+from amodal_bench.formats.release import release_of, unlike_published
 from amodal_bench.metrics.protocol import DEFAULT
 from amodal_bench.plugin import AnyMethod
 from amodal_bench.progress import Reporter, Silent
@@ -279,6 +280,7 @@ def _record(job: Job, plan: pa.Table, fresh: bool) -> dict[str, Any]:
         "argv": provenance.command_line(),
         "protocol": DEFAULT,
         "funnel": job.dataset.funnel.as_dict(),
+        "files": {"release": release_of(job.dataset), "unlike_published": unlike_published(job.dataset)},
         "counts": {"planned": len(plan), "asked": min(limit or len(plan), len(plan)), "done": 0, "error": 0},
         "git": provenance.git_state(),
         "versions": provenance.versions(),

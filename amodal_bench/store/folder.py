@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from amodal_bench.errors import Refused, RunDamaged
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import plain_name
+from amodal_bench.files.stamp import Stamp, stamp_of
 from amodal_bench.store.journal import FOLDER as JOURNAL
 from amodal_bench.store.journal import Entry, entries
 from amodal_bench.store.lock import HOLDER, LOCK
@@ -44,6 +45,7 @@ from amodal_bench.store.spec import RunSpec
 
 ERRORS = "errors"  # folder of a run: the first traceback of each kind of error
 RESERVED = ("tables", "report")  # names in results/ that are no dataset
+_DEPTH = 4  # of a run below the results folder
 _MARKS = ("run.json", "instances.parquet")  # files that make a folder a run's
 
 
@@ -54,6 +56,7 @@ class RunFolder:
         self.path = path
         self._worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._written = 0
+        self._looked_at: dict[str, Stamp | None] = {}  # tables whose bytes are the record's, until they change
 
     @property
     def worker(self) -> str:
@@ -171,11 +174,15 @@ class RunFolder:
 
     def instances(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """instances.parquet, or these columns of it, with all its rows, error rows included."""
-        frame: pd.DataFrame = read_table(self._table("instances"), INSTANCES, columns).to_pandas(
+        frame: pd.DataFrame = self.instances_table(columns).to_pandas(
             split_blocks=True,
             self_destruct=True,  # a large run is not held twice
         )
         return frame
+
+    def instances_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The same as an Arrow table."""
+        return read_table(self._table("instances"), INSTANCES, columns)
 
     def predictions(self) -> pa.Table:
         """predictions.parquet: id, size, counts."""
@@ -259,10 +266,12 @@ class RunFolder:
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             raise RunDamaged(f"{self.path} has no {path.name}: the same bench command finishes the run")
-        record = self.record()
+        record, stamp = self.record(), stamp_of(path)
         known = record.get("tables", {}).get(name)
-        if record["status"] == "complete" and known and file_sha256(path) != known:
-            raise unreadable(path, ValueError("its bytes are not those that the run ended with"))
+        if record["status"] == "complete" and known and self._looked_at.get(name) != stamp:
+            if file_sha256(path) != known:
+                raise unreadable(path, ValueError("its bytes are not those that the run ended with"))
+            self._looked_at[name] = stamp
         return path
 
     def _parts(self) -> list[Path]:
@@ -311,11 +320,18 @@ def open_folder(path: Path) -> RunFolder:
     return folder
 
 
-def find_runs(results: Path) -> Iterator[RunFolder]:
-    """Every run under a results folder, in the order of its path; one that has lost its record too, to be told."""
-    for path in sorted({path.parent for name in _MARKS for path in results.glob(f"*/*/*/*/{name}")}):
-        if path.relative_to(results).parts[0] not in RESERVED:
-            yield RunFolder(path)
+def find_runs(path: Path) -> Iterator[RunFolder]:
+    """Every run in or below a folder, in the order of its path; one that has lost its record too, to be told.
+
+    The folder may be the results folder, one of a dataset, split or method in it, or a run itself.
+    """
+    marked = {
+        found.parent for depth in range(_DEPTH + 1) for name in _MARKS for found in path.glob("*/" * depth + name)
+    }
+    for folder in sorted(marked):
+        inside = folder.relative_to(path).parts
+        if len(inside) < _DEPTH or inside[0] not in RESERVED:
+            yield RunFolder(folder)
 
 
 def check_writable(results: Path) -> None:

@@ -63,6 +63,13 @@ class Annotations(_Part):
     noted: dict[str, Count] = {}
 
 
+class Files(_Part):
+    """What the dataset's files are: the name of a known release, why they are not the published ones; else nothing."""
+
+    release: str = ""
+    unlike_published: str = ""
+
+
 class WeightsFile(_Part):
     """A file or folder of weights. The path is told, never opened."""
 
@@ -97,6 +104,7 @@ class RunRecord(_Part):
     timings: Timings
     argv: list[str] = []
     funnel: Annotations | None = None
+    files: Files = Files()
     git: Commit | None = None
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
@@ -11,8 +11,13 @@ from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.metrics.error_split import SHARES, error_split, floor_frame
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
-from amodal_bench.tables.runs import FLOOR, Measured, RunBook, StoredRun, floor_of, over_runs
-from amodal_bench.tables.sheet import EMPTY, TIMINGS, Cell, Heading, Record, Sheet, measured_record, ranks, timing_cells
+from amodal_bench.results.data import Data
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.rank import ranks
+from amodal_bench.results.seeds import to_average
+from amodal_bench.results.select import RunQuery, Selection, labelled
+from amodal_bench.tables.sheet import EMPTY, TIMINGS, Cell, Heading, Record, Sheet, measured_record, timing_cells
+from amodal_bench.tables.values import FLOOR, Measured, Scored, floor_of
 
 SCORES = ("mIoU_full", "mIoU_inv")
 ALIASES = {"mIoU": "mIoU_full", "mIoU_occ": "mIoU_inv", "inv_mIoU": "mIoU_inv"}
@@ -20,11 +25,10 @@ ALIASES = {"mIoU": "mIoU_full", "mIoU_occ": "mIoU_inv", "inv_mIoU": "mIoU_inv"}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a table shall hold; None takes all that were run. `buckets` adds the protocols' occlusion buckets."""
+    """What a table shall hold. `buckets` adds the protocols' occlusion buckets."""
 
     protocols: Sequence[Protocol]
-    methods: Sequence[str] | None = None
-    datasets: Sequence[str] | None = None
+    query: RunQuery = field(default_factory=RunQuery)
     metrics: Sequence[str] = SCORES
     buckets: bool = False
     floor: bool = True
@@ -44,9 +48,11 @@ def metric_names(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def build(book: RunBook, wanted: Wanted) -> Sheet:
+def build(selection: Selection, wanted: Wanted) -> Sheet:
     """The table; raises `Refused` where nothing that was asked for was run."""
-    runs = _chosen(book, wanted)
+    if not selection.runs:
+        raise Refused(no_runs("the results folder"))
+    runs = labelled(selection.select(wanted.query).runs)
     return _Builder(runs, replace(wanted, metrics=metric_names(wanted.metrics))).sheet()
 
 
@@ -55,30 +61,11 @@ def no_runs(where: object) -> str:
     return f"{where} holds no finished run; make one: amodal-bench bench --method visible --dataset synthetic"
 
 
-def _chosen(book: RunBook, wanted: Wanted) -> list[StoredRun]:
-    if not book.runs:
-        raise Refused(no_runs("the results folder"))
-    names, datasets = {run.name for run in book.runs}, {str(run.spec["dataset"]) for run in book.runs}
-    for what, asked, known in (("method", wanted.methods, names), ("dataset", wanted.datasets, datasets)):
-        for name in asked or ():
-            if name not in known:
-                raise UnknownName(f"{what} among the finished runs", name, known)
-    runs = [
-        run
-        for run in book.runs
-        if (wanted.methods is None or run.name in wanted.methods)
-        and (wanted.datasets is None or run.spec["dataset"] in wanted.datasets)
-    ]
-    if not runs:
-        raise Refused(f"no finished run of {', '.join(wanted.methods or ())} on {', '.join(wanted.datasets or ())}")
-    return runs
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A column: which instances, which protocol, which number."""
 
-    data: tuple[str, ...]
+    data: Data
     heading: Heading
     protocol: Protocol
     metric: str
@@ -87,15 +74,17 @@ class _Place:
 
 
 class _Builder:
-    def __init__(self, runs: Sequence[StoredRun], wanted: Wanted) -> None:
+    def __init__(self, runs: Sequence[FinishedRun], wanted: Wanted) -> None:
         self.wanted = wanted
-        self._floor_scores: dict[tuple[tuple[str, ...], str], pd.DataFrame] = {}
-        order = list(wanted.methods or sorted({run.name for run in runs}))
-        datasets = list(wanted.datasets or sorted({str(run.spec["dataset"]) for run in runs}))
+        self._scored = Scored()
+        self._floor_scores: dict[tuple[Data, str], pd.DataFrame] = {}
+        order = list(wanted.query.methods or sorted({run.name for run in runs}))
+        datasets = list(wanted.query.datasets or sorted({run.data.dataset for run in runs}))
         self.runs = sorted(
-            runs, key=lambda r: (order.index(r.name), datasets.index(r.spec["dataset"]), r.data, r.folder.path.name)
+            runs, key=lambda r: (order.index(r.name), datasets.index(r.data.dataset), r.data, r.path.name)
         )
-        self.blocks = sorted({run.data for run in runs}, key=lambda data: (datasets.index(data[0]), data))
+        self.names = {run.data: run.block for run in runs}
+        self.blocks = sorted(self.names, key=lambda data: (datasets.index(data.dataset), data))
 
     def sheet(self) -> Sheet:
         rows = [(label, [self._cell(runs, place) for place in self.places]) for label, runs in self._lines()]
@@ -136,7 +125,7 @@ class _Builder:
         found = []
         for data in self.blocks:
             for protocol in self.wanted.protocols:
-                group = f"{self._label(data)} {protocol.id}"
+                group = f"{self.names[data]} {protocol.id}"
                 for metric in self.wanted.metrics:
                     higher = metric not in SHARES or metric == "found"
                     found.append(_Place(data, Heading(group, metric, higher), protocol, metric))
@@ -149,32 +138,23 @@ class _Builder:
         exists = {"mIoU_full": place.protocol.full, "mIoU_inv": place.protocol.invisible != "none"}
         return exists.get(place.metric, True)
 
-    def _label(self, data: tuple[str, ...]) -> str:
-        """dataset/split, with options and fingerprint where two blocks would be called alike."""
-        alike = [other for other in self.blocks if other[:2] == data[:2]]
-        short = f"{data[0]}/{data[1]}"
-        return short if len(alike) == 1 else f"{short} ({data[2]} {data[5]} {data[3][:8]})"
-
-    def _lines(self) -> Iterator[tuple[str, list[StoredRun]]]:
-        """(label, runs): one line a name; runs of one name, data and seed that differ otherwise get lines with keys."""
+    def _lines(self) -> Iterator[tuple[str, list[FinishedRun]]]:
+        """(label, runs): one line a name; runs of one name and data that are not averaged get lines with keys."""
         for name in dict.fromkeys(run.name for run in self.runs):
             own = [run for run in self.runs if run.name == name]
-            variants: dict[int, list[StoredRun]] = {}
+            variants: dict[int, list[FinishedRun]] = {}
             for data in self.blocks:
-                specs: dict[str, list[StoredRun]] = {}
-                for run in (run for run in own if run.data == data):
-                    specs.setdefault(str({k: v for k, v in run.spec.items() if k != "seed"}), []).append(run)
-                for place, same in enumerate(specs.values()):
-                    variants.setdefault(place, []).extend(same)
+                for number, same in enumerate(_averaged([run for run in own if run.data == data])):
+                    variants.setdefault(number, []).extend(same)
             for runs in variants.values():
-                keys = " ".join(run.folder.path.name for run in runs)
+                keys = " ".join(run.path.name for run in runs)
                 yield (name if len(variants) == 1 else f"{name} [{keys}]"), runs
 
-    def _cell(self, runs: Sequence[StoredRun], place: _Place) -> Measured | None:
-        own = sorted((run for run in runs if run.data == place.data), key=lambda run: int(run.spec["seed"]))
+    def _cell(self, runs: Sequence[FinishedRun], place: _Place) -> Measured | None:
+        own = [run for run in runs if run.data == place.data]
         if place.metric not in SHARES:
-            return over_runs(own, place.protocol, place.metric, place.subset, place.rates)
-        return _share(own, place) if own else None
+            return self._scored.over_seeds(own, place.protocol, place.metric, place.subset, place.rates)
+        return self._share(own, place) if own else None
 
     def _floor(self, place: _Place) -> Measured | None:
         """What the visible mask alone would score, from any run on these instances; None where a run is that."""
@@ -184,18 +164,18 @@ class _Builder:
         key = (place.data, place.protocol.id)
         if key not in self._floor_scores:
             self._floor_scores[key] = metrics(floor, place.protocol)
-        like = run.measured(place.protocol, place.metric, place.subset, place.rates)
+        like = self._scored.measured(run, place.protocol, place.metric, place.subset, place.rates)
         return like and floor_of(self._floor_scores[key], like, place.metric, place.subset, place.rates)
 
     @cached_property
-    def _floors(self) -> dict[tuple[str, ...], tuple[StoredRun, pd.DataFrame]]:
+    def _floors(self) -> dict[Data, tuple[FinishedRun, pd.DataFrame]]:
         """For each block: the run that its floor is made from, preferably a complete one, and the floor's counts."""
         found = {}
         for data in self.blocks:
             runs = [run for run in self.runs if run.data == data]
-            runs = [run for run in runs if run.record["status"] == "complete"] or runs
-            if not any(floor_frame(run.frame).equals(run.frame) for run in runs):
-                found[data] = (runs[0], floor_frame(runs[0].frame))
+            runs = [run for run in runs if run.ranked] or runs
+            if not any(floor_frame(run.instances).equals(run.instances) for run in runs):
+                found[data] = (runs[0], floor_frame(runs[0].instances))
         return found
 
     def _class(self, label: str, measured: Measured | None, place: _Place) -> Hashable:
@@ -226,22 +206,49 @@ class _Builder:
                     seeds = f", mean and sd of {len(m.runs)} seeds" if len(m.runs) > 1 else ""
                     flag = f", {m.flag}, not ranked" if m.flag else ""
                     yield f"{label} on {m.data}{seeds}{flag}: {' '.join(m.runs)}"
+        for name in dict.fromkeys(run.name for run in self.runs):
+            for data in self.blocks:
+                yield from _not_averaged([run for run in self.runs if (run.name, run.data) == (name, data)])
+        for run in self.runs:
+            if run.other_data:
+                yield f"{run.address} is on {run.other_data}."
         if any(label == FLOOR for label, _ in rows):
             yield f"{FLOOR}: the floor, computed from the counts of the runs above; not ranked."
 
     def _record(self, label: str, place: _Place, m: Measured | None) -> Record:
         return {
-            "method": label, "dataset": place.data[0], "split": place.data[1], "fingerprint": place.data[3],
+            "method": label, "dataset": place.data.dataset, "split": place.data.split,
+            "fingerprint": place.data.fingerprint,
             "metric": place.metric, "subset": place.subset, "rates": place.rates, **measured_record(m),
             "protocol": place.protocol.id,
         }  # fmt: skip
 
+    def _share(self, runs: Sequence[FinishedRun], place: _Place) -> Measured | None:
+        """A share of the error split in percent, of the run with the lowest seed; without interval."""
+        name = "mIoU_full" if place.protocol.full else "mIoU_inv"
+        like = self._scored.measured(runs[0], place.protocol, name)
+        if like is None:
+            return None
+        table = error_split(runs[0].instances, place.protocol).set_index("subset")
+        share, n = table[place.metric][place.rates or "all"], table["n"][place.rates or "all"]
+        return replace(like, value=100 * share, low=math.nan, high=math.nan, spread=math.nan, n=int(n))
 
-def _share(runs: Sequence[StoredRun], place: _Place) -> Measured | None:
-    """A share of the error split in percent, of the run with the lowest seed; without interval."""
-    like = runs[0].measured(place.protocol, "mIoU_full" if place.protocol.full else "mIoU_inv")
-    if like is None:
-        return None
-    table = error_split(runs[0].frame, place.protocol).set_index("subset")
-    share, n = table[place.metric][place.rates or "all"], table["n"][place.rates or "all"]
-    return replace(like, value=100 * share, low=math.nan, high=math.nan, spread=math.nan, n=int(n))
+
+def _specs(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
+    """Runs that differ in their seed alone."""
+    specs: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        specs.setdefault(str({k: v for k, v in run.spec.items() if k != "seed"}), []).append(run)
+    return list(specs.values())
+
+
+def _averaged(runs: Sequence[FinishedRun]) -> Iterator[list[FinishedRun]]:
+    """Runs that may stand in one cell; those on other instances than most of their seeds stand alone."""
+    for same in _specs(runs):
+        seeds = to_average(same)
+        yield seeds.runs
+        yield from ([run] for run in same if run not in seeds.runs)
+
+
+def _not_averaged(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    yield from filter(None, (to_average(same).left_out for same in _specs(runs)))

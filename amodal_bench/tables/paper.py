@@ -1,24 +1,25 @@
 """A paper's table with what was measured beside what was printed."""
 
 import math
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from amodal_bench.metrics.protocol import Protocol, find_protocol
-from amodal_bench.tables.runs import Ambiguous, Measured, RunBook, over_runs, same_but_seed
+from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.rank import Rank, ranks
+from amodal_bench.results.select import Selection
 from amodal_bench.tables.sheet import (
     EMPTY,
     TIMINGS,
     Cell,
     Heading,
-    Rank,
     Record,
     Sheet,
     measured_record,
-    ranks,
     timing_cells,
 )
 from amodal_bench.tables.spec import ColumnSpec, RowSpec, TableSpec, find_table
+from amodal_bench.tables.values import Ambiguous, Measured, Scored, same_but_seed
 
 REFERENCE = "reference"
 
@@ -33,6 +34,7 @@ class _Pair:
     derived: bool
     mark: str
     measured: Measured | None
+    problem: str = ""  # why nothing is shown, or not all that was run
 
     @property
     def printed_class(self) -> Hashable:
@@ -49,13 +51,17 @@ class _Pair:
 
 
 class PaperTable:
-    """A table of a paper and the runs that re-make it."""
+    """A table of a paper and the runs that re-make it.
 
-    def __init__(self, spec: TableSpec, book: RunBook, timings: bool = False) -> None:
+    Runs on files that are not the published ones fill no cell unless `other_data`; then their cells say so.
+    """
+
+    def __init__(self, spec: TableSpec, selection: Selection, timings: bool = False, other_data: bool = False) -> None:
         self.spec = spec
         self.timings = timings
-        self.book = book
-        self.notes: list[str] = []
+        self.other_data = other_data
+        self.selection = selection
+        self._scored = Scored()
         used = dict.fromkeys(spec.origin_id(row, column) for row in spec.rows for column in row.printed)
         self.marks = {origin: chr(ord("a") + place) for place, origin in enumerate(used)}
 
@@ -65,11 +71,8 @@ class PaperTable:
         pairs = [[self._pair(row, column) for column in self.spec.columns] for row in rows]
         pairs = [line for row, line in zip(rows, pairs, strict=True) if row.section != REFERENCE or _any(line)]
         flat = [pair for line in pairs for pair in line]
-        printed, measured = self._ranks(flat)
-        cells = {
-            id(p): (_printed_cell(p, a), _measured_cell(p, b), *(timing_cells(p.measured) if self.timings else ()))
-            for p, a, b in zip(flat, printed, measured, strict=True)
-        }
+        problems = tuple(dict.fromkeys(pair.problem for pair in flat if pair.problem))
+        printed, measured = map(iter, self._ranks(flat))
         return Sheet(
             name=self.spec.name,
             title=f"{self.spec.title} ({self.spec.source})",
@@ -80,13 +83,23 @@ class PaperTable:
                 for kind in ("published", "measured")
             ),
             rows=tuple(
-                ((line[0].row.title, line[0].row.section), tuple(c for pair in line for c in cells[id(pair)]))
+                (
+                    (line[0].row.title, line[0].row.section),
+                    tuple(c for pair in line for c in self._cells(pair, next(printed), next(measured))),
+                )
                 for line in pairs
             ),
-            notes=(*self._origin_notes(), *self._run_notes(flat), *dict.fromkeys(self.notes)),
+            notes=(*self._origin_notes(), *self._run_notes(flat), *problems),
+            problems=problems,
             digits=self.spec.digits,
             records=tuple(self._record(pair) for pair in flat if pair.row.preset or not math.isnan(pair.printed)),
         )
+
+    def _cells(self, pair: _Pair, printed: Rank, measured: Rank) -> Iterator[Cell]:
+        yield _printed_cell(pair, printed)
+        yield _measured_cell(pair, measured)
+        if self.timings:
+            yield from timing_cells(pair.measured)
 
     def _references(self) -> Iterator[RowSpec]:
         for name in self.spec.references:
@@ -98,7 +111,8 @@ class PaperTable:
         mark = ""
         if column.id in row.printed:
             mark = self.marks[self.spec.origin_id(row, column.id)]
-        return _Pair(row, column, printed, derived, mark, self._measured(row, column))
+        measured, problem = self._measured(row, column)
+        return _Pair(row, column, printed, derived, mark, measured, problem)
 
     def _derived(self, row: RowSpec, column: ColumnSpec) -> float:
         base = find_table(self.spec.derived_from or self.spec.name).row(row.id).printed
@@ -106,25 +120,29 @@ class PaperTable:
             _mean([base.get(name, math.nan) for name in column.minus]) if column.minus else 0.0
         )
 
-    def _measured(self, row: RowSpec, column: ColumnSpec) -> Measured | None:
+    def _measured(self, row: RowSpec, column: ColumnSpec) -> tuple[Measured | None, str]:
+        """What was measured for a cell, and in a sentence what of it is not shown and why."""
         if column.mean_of:
-            return self._averaged(row, column)
+            return self._averaged(row, column), ""
         if row.preset is None or column.key is None:
-            return None
-        runs = self.book.named(row.preset, column.key, column.split)
+            return None, ""
+        runs = self.selection.named(row.preset, column.key, column.split)
         runs = [run for run in runs if run.as_asked({**column.options, **row.options}, row.visible)]
+        fitting = [run for run in runs if self.other_data or not run.other_data]
+        if runs and not fitting:
+            return None, f"{row.title} on {column.dataset}: not shown, {runs[0].address} is on {runs[0].other_data}"
+        if not fitting:
+            return None, ""
         try:
-            runs = same_but_seed(runs, f"{row.preset} on {column.key}/{column.split}") if runs else []
+            seeds = same_but_seed(fitting, f"{row.preset} on {column.key}/{column.split}")
         except Ambiguous as error:
-            self.notes.append(str(error))
-            return None
-        found = over_runs(runs, self.protocol(row, column), column.metric)
+            return None, str(error)
+        found = self._scored.over_seeds(seeds.runs, self.protocol(row, column), column.metric)
         if found is not None and found.setting and row.section not in (found.setting, REFERENCE):
-            self.notes.append(
+            return None, (
                 f"{row.title} on {column.dataset}: not shown, since the weights of {found.runs[0]} are {found.setting}"
             )
-            return None
-        return found
+        return found and _marked(found, seeds.runs), seeds.left_out
 
     def protocol(self, row: RowSpec, column: ColumnSpec) -> Protocol:
         """What a cell is measured under: the protocol of the printed value where it is known, else the table's."""
@@ -136,7 +154,9 @@ class PaperTable:
     def _averaged(self, row: RowSpec, column: ColumnSpec) -> Measured | None:
         """The mean over datasets of whole measured values; no interval, since their draws are not of one set."""
         base = find_table(self.spec.derived_from or self.spec.name)
-        sides = [[self._measured(row, base.column(name)) for name in names] for names in (column.mean_of, column.minus)]
+        sides = [
+            [self._measured(row, base.column(name))[0] for name in names] for names in (column.mean_of, column.minus)
+        ]
         parts = [part for part in (*sides[0], *sides[1]) if part is not None]
         if len(parts) < len(sides[0]) + len(sides[1]) or len({part.protocol for part in parts}) > 1:
             return None
@@ -145,8 +165,7 @@ class PaperTable:
         return Measured(
             value=means[0] - means[1], low=math.nan, high=math.nan, n=sum(part.n for part in parts),
             protocol=parts[0].protocol, data="; ".join(part.data for part in parts),
-            runs=tuple(key for part in parts for key in part.runs), status=worst.status, n_error=worst.n_error,
-            done=sum(part.done for part in parts), planned=sum(part.planned for part in parts),
+            runs=tuple(key for part in parts for key in part.runs), state=worst.state, flag=worst.flag,
         )  # fmt: skip
 
     def _ranks(self, pairs: list[_Pair]) -> tuple[list[Rank], list[Rank]]:
@@ -206,6 +225,11 @@ def _printed_cell(pair: _Pair, rank: Rank) -> Cell:
 
 def _measured_cell(pair: _Pair, rank: Rank) -> Cell:
     return Cell.of(pair.measured, rank) if pair.measured else EMPTY
+
+
+def _marked(found: Measured, runs: Sequence[FinishedRun]) -> Measured:
+    """With the flag of a value on other data."""
+    return replace(found, flag=found.flag or "other data") if any(run.other_data for run in runs) else found
 
 
 def _any(line: list[_Pair]) -> bool:

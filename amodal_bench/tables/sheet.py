@@ -1,14 +1,12 @@
 """A table before it is written: cells with their rank, notes, and one record per value for CSV."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from amodal_bench.tables.runs import Measured
+from amodal_bench.results.rank import Rank
+from amodal_bench.tables.values import Measured
 
-Rank = Literal["", "best", "second"]
-_RANKS: tuple[Rank, ...] = ("best", "second", "")
 TIMINGS = ("s/instance", "peak MB")
 Record = Mapping[str, str | int | float | None]
 
@@ -57,28 +55,8 @@ class Sheet:
     rows: tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
     notes: tuple[str, ...] = ()
     digits: int = 1
-    records: tuple[Record, ...] = field(default=())
-
-
-def ranks(values: Sequence[tuple[Hashable, float]], digits: int) -> list[Rank]:
-    """Best and second of each class, at the printed precision, ties alike.
-
-    Args:
-        values: (class, value) a cell; the class None is never ranked, nor is NaN, nor a class of one value.
-        digits: after the point.
-    """
-    rounded = [round(value, digits) if not math.isnan(value) else math.nan for _, value in values]
-    known: dict[Hashable, list[float]] = {}
-    for (kind, _), value in zip(values, rounded, strict=True):
-        if kind is not None and not math.isnan(value):
-            known.setdefault(kind, []).append(value)
-    found: list[Rank] = []
-    for (kind, _), value in zip(values, rounded, strict=True):
-        rivals = known.get(kind, []) if kind is not None else []
-        steps = sorted(set(rivals), reverse=True)[:2]
-        place = steps.index(value) if len(rivals) > 1 and value in steps else 2
-        found.append(_RANKS[place])
-    return found
+    records: tuple[Record, ...] = ()
+    problems: tuple[str, ...] = ()  # of the notes, those on cells for which not all that was run is shown
 
 
 def measured_record(m: Measured | None) -> dict[str, str | int | float | None]:

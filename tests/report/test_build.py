@@ -11,12 +11,12 @@ import pytest
 
 from amodal_bench.cli.report import report
 from amodal_bench.errors import Refused
-from amodal_bench.figures.runs import load_runs
 from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.report.build import build, embedded
 from amodal_bench.report.gallery import Wishes
 from amodal_bench.report.numbers import chance, printed
 from amodal_bench.report.pairs import chosen_pairs, signed
+from amodal_bench.results.select import labelled, results_runs
 from amodal_bench.store import rows
 from amodal_bench.store.folder import RunFolder, find_runs
 
@@ -105,7 +105,7 @@ def test_runs_of_one_method_are_told_apart_by_seed_then_key(golden: Path) -> Non
         for file in source.path.iterdir():
             (twin.path / file.name).write_bytes(file.read_bytes())
         change(twin, key=key, spec={**source.record()["spec"], "seed": seed})
-    runs, _ = load_runs(list(find_runs(golden)))
+    runs = labelled(results_runs(golden).runs)
     labels = {run.label for run in runs}
     assert labels == {"convex_hull", "visible", "dilate seed 0", "dilate seed 1 111111", "dilate seed 1 222222"}
 
@@ -143,7 +143,7 @@ def test_the_same_runs_give_the_same_bytes(golden: Path) -> None:
 
 
 def test_many_runs_are_each_compared_with_the_best(golden: Path) -> None:
-    runs, _ = load_runs(list(find_runs(golden)))
+    runs = labelled(results_runs(golden).runs)
     few = chosen_pairs(runs, MEAN)
     assert [(a.label, b.label) for a, b in few] == [
         ("convex_hull", "visible"), ("convex_hull", "dilate"), ("visible", "dilate"),

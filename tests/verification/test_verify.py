@@ -18,6 +18,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.masks import rle
 from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.resolve.registry import Registry
+from amodal_bench.results.finished import load
 from amodal_bench.results.summary import summarise
 from amodal_bench.results.verification.dataset import check_weights
 from amodal_bench.results.verification.means import Means
@@ -60,7 +61,7 @@ def flip(path: Path, where: float) -> None:
 def test_a_whole_run_is_reproducible_and_has_the_scores_that_score_prints(dilated: Path, check: Check) -> None:
     found = check(dilated)
     assert (found.outcome, found.ok, found.rows, found.differences, found.notes) == ("verified", True, 24, (), ())
-    summary = summarise(RunFolder(dilated), find_protocol("instance-mean/1"))
+    summary = summarise(load(RunFolder(dilated)), find_protocol("instance-mean/1"))
     values = [summary.value(metric) for metric in ("mIoU_full", "mIoU_inv")]
     assert found.scores == pytest.approx([value["value"] for value in values if value is not None])
     assert str(found) == (
