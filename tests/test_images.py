@@ -291,7 +291,9 @@ def test_postscript_never_starts_another_program(tmp_path: Path) -> None:
     trap.chmod(0o755)
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\nshowpage\n%%EOF\n")
     code = (
-        "import sys, contextlib, pathlib; from amodal_bench import images; from amodal_bench.errors import BadRecord\n"
+        "import sys, contextlib, pathlib\n"
+        "from amodal_bench.masks import images\n"
+        "from amodal_bench.errors import BadRecord\n"
         "for read in (images.read_image, images.read_mask, images.examine, images.image_size):\n"
         "    with contextlib.suppress(BadRecord): read(pathlib.Path(sys.argv[1]))"
     )

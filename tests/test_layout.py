@@ -122,6 +122,50 @@ def test_a_plugin_imports_the_core_and_its_own_folder(kind: str) -> None:
     assert faults == []
 
 
+ORDER = [
+    *("errors", "types", "funnel", "progress", "text", "files", "masks", "plugin", "metrics", "formats", "store"),
+    *("resolve", "running", "results", "tables", "figures", "report", "api", "cli"),
+]
+
+
+def room(module: str) -> str:
+    """The first folder or file below amodal_bench."""
+    return module.split(".")[1]
+
+
+def test_the_core_has_few_rooms_and_a_room_imports_those_before_it() -> None:
+    """Each room knows the ones before it in `ORDER` and none behind, so that there is no circle."""
+    modules = {source.module.removesuffix(".__init__") for source in core()}
+    rooms = {room(module) for module in modules if "." in module} - {"__main__"}
+    assert rooms == set(ORDER)
+    assert len(rooms) + len(LINKS) <= 22
+    upward = [
+        (source.name, name)
+        for source in core()
+        for name in imports(source, everywhere=True)
+        if behind(source.module, name)
+    ]
+    assert upward == []
+
+
+def behind(module: str, name: str) -> bool:
+    """Whether `name` lies in a room behind that of `module`; the package itself offers all of them."""
+    places = [ORDER.index(part) if part in ORDER else None for part in (room(module), room(f"{name}."))]
+    return below(name, "amodal_bench") and None not in places and places[1] > places[0]
+
+
+def test_processes_are_started_in_one_place() -> None:
+    """`git` apart, which is no process of ours; `child` and the crew of `verify` look after what it started."""
+    users = {s.name for s in (*core(), *plugins()) if "subprocess" in imports(s, everywhere=True)}
+    assert users == {
+        "amodal_bench/files/processes.py",
+        "amodal_bench/resolve/provenance.py",
+        "amodal_bench/results/verification/crew.py",
+        "amodal_bench/running/child.py",
+        "amodal_bench/running/workers.py",
+    }
+
+
 def test_no_print_outside_the_command_line() -> None:
     faults = [
         f"{source.name}:{node.lineno}"

@@ -1,0 +1,85 @@
+"""Processes of our own: deaf to Ctrl-C while they import, ended with the call that started them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from amodal_bench.files import processes
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from amodal_bench.files.processes import hear_interrupts
+Path(sys.argv[1]).write_text("imported")
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.01)
+try:
+    hear_interrupts()
+    time.sleep(0.1)
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "slow_module.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "slow_module"
+
+
+def until(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_an_interrupt_waits_until_it_is_asked_for(
+    module: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = processes.start(module, str(tmp_path / "ready"), str(tmp_path / "go"))
+    process.send_signal(signal.SIGINT)  # while it starts
+    until(tmp_path / "ready")
+    process.send_signal(signal.SIGINT)
+    (tmp_path / "go").touch()
+    assert process.wait() == 7
+    assert "Traceback" not in capfd.readouterr().err
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_all_end_with_the_call(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        process = processes_start(*arguments)
+        started.append(process)
+        if len(started) == 2:
+            monkeypatch.setattr(process, "wait", interrupted)
+        return process
+
+    def interrupted(*_: object) -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    processes_start = processes.start
+    monkeypatch.setattr(processes, "start", start)
+    (tmp_path / "go0").touch()
+    with pytest.raises(KeyboardInterrupt):
+        processes.run(module, [[str(tmp_path / f"ready{k}"), str(tmp_path / f"go{k}")] for k in range(3)])
+    assert [psutil.pid_exists(process.pid) for process in started] == [False] * 3
+
+
+def test_exit_codes_come_in_the_order_of_the_commands() -> None:
+    assert processes.run("timeit", [["-n1", "-r1", "pass"], ["-no"]]) == [0, 2]
+
+
+def test_it_is_found_where_this_process_finds_it(module: str, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    assert str(tmp_path) in sys.path
+    assert processes.run(module, [[str(tmp_path / "ready"), str(tmp_path / "go")]]) == [0]
