@@ -150,8 +150,9 @@ def test_the_core_has_few_rooms_and_a_room_imports_those_before_it() -> None:
 
 def behind(module: str, name: str) -> bool:
     """Whether `name` lies in a room behind that of `module`; the package itself offers all of them."""
-    places = [ORDER.index(part) if part in ORDER else None for part in (room(module), room(f"{name}."))]
-    return below(name, "amodal_bench") and None not in places and places[1] > places[0]
+    here, there = room(module), room(f"{name}.")
+    inside = below(name, "amodal_bench") and {here, there} <= set(ORDER)
+    return inside and ORDER.index(there) > ORDER.index(here)
 
 
 def test_processes_are_started_in_one_place() -> None:
