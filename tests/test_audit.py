@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from amodal_bench.cli import app
+from amodal_bench.cli import application
 from amodal_bench.metrics.protocol import protocols
 from amodal_bench.metrics.scores import metrics
 from amodal_bench.store import folder as store
 from amodal_bench.tables.audit import AuditFinding, claimed, findings, spread
 from amodal_bench.tables.spec import find_table
+
+app = application()
 
 RUNS = Path(__file__).parent / "data" / "runs"
 

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from typer.testing import CliRunner, Result
 
-from amodal_bench.cli import app
+from amodal_bench.cli import application
 from amodal_bench.errors import Refused
 from amodal_bench.masks import rle
 from amodal_bench.masks.counts import COLUMNS, venn
@@ -24,6 +24,8 @@ from amodal_bench.metrics.scores import by_instance
 from amodal_bench.results.coco_results import average_precision, coco_results, csv_rows, has_scores, write_json
 from amodal_bench.store import folder as store
 from amodal_bench.types import Mask
+
+app = application()
 
 RUNS = Path(__file__).parent / "data" / "runs"
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from typer.testing import CliRunner, Result
 
-from amodal_bench.cli import app
+from amodal_bench.cli import application
 from amodal_bench.errors import Refused
 from amodal_bench.masks.counts import COLUMNS
 from amodal_bench.metrics.bootstrap import ratio_intervals
@@ -19,6 +19,8 @@ from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.metrics.scores import by_instance, metrics
 from amodal_bench.metrics.sign_flips import difference_intervals, sign_flip_p
 from amodal_bench.store import folder as store
+
+app = application()
 
 RUNS = Path(__file__).parent / "data" / "runs"
 Floats = NDArray[np.float64]

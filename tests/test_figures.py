@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from matplotlib.text import Text
 
-from amodal_bench.cli import app
+from amodal_bench.cli import application
 from amodal_bench.errors import DatasetNotReady, Refused, UnknownName
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.bars import bar_figure
@@ -58,6 +58,8 @@ TABLE = pd.DataFrame(
         "b": [50.0, 80.0, 85.0, 10.0, 50.0],
     }
 )
+
+app = application()
 
 
 @pytest.mark.parametrize(

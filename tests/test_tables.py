@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner, Result
 
-from amodal_bench.cli import app
+from amodal_bench.cli import application
 from amodal_bench.errors import Refused, RunDamaged, UnknownName
 from amodal_bench.masks.counts import COLUMNS
 from amodal_bench.metrics.protocol import Protocol, find_protocol, protocols
@@ -31,6 +31,8 @@ from amodal_bench.tables.render import escape_markdown, escape_tex, to_csv, to_m
 from amodal_bench.tables.sheet import Cell, Heading, Sheet
 from amodal_bench.tables.spec import TableSpec, find_table, tables
 from amodal_bench.tables.values import FLOOR
+
+app = application()
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "tests" / "data" / "runs"

@@ -4,28 +4,14 @@ import functools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import pyarrow as pa
 import typer
 
-from amodal_bench.cli import (
-    audit,
-    bench,
-    catalogue,
-    compare,
-    doctor,
-    export,
-    export_run,
-    figure,
-    report,
-    score,
-    tables,
-    train,
-    verify,
-)
 from amodal_bench.cli.console import PlainConsole
 from amodal_bench.errors import Incomplete, Refused
 from amodal_bench.text import streams
@@ -36,13 +22,44 @@ P = ParamSpec("P")
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _OWN, _LIBRARY = Path(__file__).parent, Path(sysconfig.get_path("stdlib"))
 
-app = typer.Typer(
-    name="amodal-bench",
-    help="Every amodal-segmentation method on every amodal dataset under every published protocol.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_COMMANDS = {  # name -> MODULE:FUNCTION here; a command's module is imported when the command is given
+    "list": "catalogue:list_",
+    "doctor": "doctor:doctor",
+    "bench": "bench:bench",
+    "score": "score:score",
+    "verify": "verify:verify",
+    "worker": "bench:worker",
+    "train": "train:train",
+    "export": "export:export_",
+    "report": "report:report",
+    "figure": "figure:figure",
+    "tables": "tables:tables",
+    "table": "tables:table",
+    "compare": "compare:compare_",
+    "audit": "audit:audit",
+    "export-run": "export_run:export_run",
+}
+
+
+def application(names: Iterable[str] = tuple(_COMMANDS)) -> typer.Typer:
+    """The command line with these commands."""
+    app = typer.Typer(
+        name="amodal-bench",
+        help="Every amodal-segmentation method on every amodal dataset under every published protocol.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_nothing)  # without one, a single command would lose its name
+    for name in names:
+        module, _, function = _COMMANDS[name].partition(":")
+        command: Callable[..., None] = getattr(import_module(f"{__name__}.{module}"), function)
+        app.command(name)(_guarded(command))
+    return app
+
+
+def _nothing() -> None:
+    pass
 
 
 def _guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -60,27 +77,6 @@ def _guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise Refused(_failed(error)) from error
 
     return run
-
-
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "list": catalogue.list_,
-    "doctor": doctor.doctor,
-    "bench": bench.bench,
-    "score": score.score,
-    "verify": verify.verify,
-    "worker": bench.worker,
-    "train": train.train,
-    "export": export.export_,
-    "report": report.report,
-    "figure": figure.figure,
-    "tables": tables.tables,
-    "table": tables.table,
-    "compare": compare.compare_,
-    "audit": audit.audit,
-    "export-run": export_run.export_run,
-}
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(_guarded(_command))
 
 
 def main() -> None:
@@ -104,6 +100,8 @@ def _give_memory_back() -> None:
 def _run() -> int:
     """The exit code; an unexpected exception passes, with its traceback."""
     try:
+        given = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        app = application([given] if given in _COMMANDS else _COMMANDS)
         return typer.main.get_command(app).main(standalone_mode=False) or 0
     except UsageError as error:
         return _misused(error)

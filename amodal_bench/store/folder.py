@@ -10,9 +10,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -42,6 +41,9 @@ from amodal_bench.store.rows import (
 )
 from amodal_bench.store.sources import DIGITS, OldTables, PartFile, Source, file_sha256, overview
 from amodal_bench.store.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and a worker needs none
 
 ERRORS = "errors"  # folder of a run: the first traceback of each kind of error
 RESERVED = ("tables", "report")  # names in results/ that are no dataset
@@ -172,7 +174,7 @@ class RunFolder:
             )
         return len(planned)
 
-    def instances(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def instances(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """instances.parquet, or these columns of it, with all its rows, error rows included."""
         frame: pd.DataFrame = self.instances_table(columns).to_pandas(
             split_blocks=True,
@@ -188,7 +190,7 @@ class RunFolder:
         """predictions.parquet: id, size, counts."""
         return read_table(self._table("predictions"), PREDICTIONS)
 
-    def timings(self, columns: Sequence[str] = ("id", "seconds", "worker")) -> pd.DataFrame:
+    def timings(self, columns: Sequence[str] = ("id", "seconds", "worker")) -> "pd.DataFrame":
         """timings.parquet, or these columns of it. Empty where it is lost: no number of a method depends on it."""
         path = self.path / "timings.parquet"
         table = read_table(path, TIMINGS, columns) if path.is_file() else TIMINGS.empty_table().select(columns)
