@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from amodal_bench.errors import BadRecord, UnknownName
 from amodal_bench.funnel import Funnel
@@ -17,9 +17,23 @@ from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
 
 class Settings(BaseModel):
-    """Base of every method's Params and every dataset's Options: frozen, an unknown key is an error."""
+    """Base of every method's Params and every dataset's Options: frozen, an unknown key is an error.
+
+    `old_names` maps what a field was called before to its name: files that were written then are read.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    old_names: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if not cls.old_names or not isinstance(values, Mapping):
+            return values
+        for old, new in cls.old_names.items():
+            if old in values and new in values:
+                raise ValueError(f"{old} is called {new} now, and both are given: leave {old} out")
+        return {cls.old_names.get(name, name): value for name, value in values.items()}
 
 
 P = TypeVar("P", bound=Settings)

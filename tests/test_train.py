@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "diffusion": {"steps": 1},
     "forward_batch": 8,
 }  # fmt: skip
-BRIEF = {"epochs": 1, "epoch_size": 8, "batch": 8, "val_limit": 3}
+BRIEF = {"epochs": 1, "epoch_size": 8, "batch_size": 8, "val_limit": 3}
 
 
 class Silence:

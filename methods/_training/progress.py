@@ -6,7 +6,7 @@ from pathlib import Path
 
 from amodal_bench.text.csv_text import cell
 
-COLUMNS = ("step", "epoch", "seconds", "loss", "rate")
+COLUMNS = ("step", "epoch", "seconds", "loss", "lr")
 
 
 class Log:

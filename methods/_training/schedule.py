@@ -2,18 +2,18 @@
 
 import math
 
-from .course import Course
+from .settings import TrainerSettings
 
 
-def rate_at(config: Course, step: int, per_epoch: int) -> float:
-    """Learning rate of a step: a cosine from `rate` to `last_rate`, by epochs or by steps, after a linear warm-up."""
+def lr_at(config: TrainerSettings, step: int, per_epoch: int) -> float:
+    """Learning rate of a step: a cosine from `lr` to `final_lr`, by epochs or by steps, after a linear warm-up."""
     if step < config.warmup:
-        return config.rate * (step + 1) / config.warmup
+        return config.lr * (step + 1) / config.warmup
     if config.schedule == "epoch":
         share = (step // per_epoch) / config.epochs
     else:
         share = (step - config.warmup) / max(1, config.epochs * per_epoch - config.warmup)
-    return config.last_rate + (config.rate - config.last_rate) * (1 + math.cos(math.pi * share)) / 2
+    return config.final_lr + (config.lr - config.final_lr) * (1 + math.cos(math.pi * share)) / 2
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

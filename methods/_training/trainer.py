@@ -21,23 +21,25 @@ from amodal_bench.plugin import AnyDataset, TrainingRun
 from . import weights
 from .average import Average
 from .checkpoints import Checkpoints
-from .course import Course
 from .feed import epoch_batches
 from .progress import Log, duration
-from .schedule import rate_at, step_seed
+from .schedule import lr_at, step_seed
+from .settings import TrainerSettings
 
 
 def accelerator_of(run: TrainingRun) -> Any:
     """The accelerator of a training; raises `Refused` where its batch can not be shared by the processes."""
-    config: Course = run.config
+    config: TrainerSettings = run.config
     accelerator = Accelerator(
         cpu=run.device == "cpu",
         mixed_precision=config.precision,
         log_with=list(config.trackers) or None,
         project_dir=run.out,
     )
-    if config.batch % accelerator.num_processes:
-        raise Refused(f"train.batch {config.batch} can not be shared by {accelerator.num_processes} processes")
+    if config.batch_size % accelerator.num_processes:
+        raise Refused(
+            f"train.batch_size {config.batch_size} can not be shared by {accelerator.num_processes} processes"
+        )
     return accelerator
 
 
@@ -52,10 +54,10 @@ class Trainer(ABC):
     def __init__(
         self, network: nn.Module, data: AnyDataset, val: AnyDataset, run: TrainingRun, accelerator: Any
     ) -> None:
-        config: Course = run.config
+        config: TrainerSettings = run.config
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.model, self.optimizer = accelerator.prepare(network, optimizer)
         if config.trackers:
             accelerator.init_trackers("amodal_bench", {"config": run.metadata["config"]})
@@ -87,7 +89,7 @@ class Trainer(ABC):
 
     def ship(self, best: nn.Module, metadata: dict[str, str]) -> None:
         """Write what the training was for; called in the main process."""
-        weights.save(best, self.run.out / "model.safetensors", metadata, self.config.half)
+        weights.save(best, self.run.out / "model.safetensors", metadata, self.config.save_fp16)
 
     def fit(self) -> None:
         """All epochs that are left, then the weights."""
@@ -114,20 +116,21 @@ class Trainer(ABC):
 
     def _order(self, epoch: int) -> Any:
         config = self.config
-        return epoch_batches(len(self.data), config.batch, config.epoch_size, self.run.seed, epoch)
+        return epoch_batches(len(self.data), config.batch_size, config.epoch_size, self.run.seed, epoch)
 
     def _epoch(self, epoch: int, log: Log | None) -> None:
         self.model.train()
         order = self._order(epoch)
         losses: list[float] = []
         for indices, batch in zip(order, self.feed(order, epoch), strict=True):
-            rate = rate_at(self.config, self.step, self.per_epoch)
-            loss = self._learn(batch, rate)
+            lr = lr_at(self.config, self.step, self.per_epoch)
+            loss = self._learn(batch, lr)
             if not math.isfinite(loss):
                 ids = [self.data.ids()[i] for i in indices[:16]]
                 raise TrainingStopped(
                     f"the loss became {loss} at step {self.step} of epoch {epoch + 1}, on {', '.join(ids)}. The last "
-                    f"good checkpoint is kept in {self.checkpoints.folder}; a lower train.rate or train.clip may help"
+                    f"good checkpoint is kept in {self.checkpoints.folder}; a lower train.lr or train.max_grad_norm "
+                    "may help"
                 )
             losses.append(loss)
             self.step += 1
@@ -135,11 +138,11 @@ class Trainer(ABC):
                 mean = sum(losses) / len(losses)
                 losses.clear()
                 seconds = round(self._seconds(), 1)
-                log.add(step=self.step, epoch=epoch + 1, seconds=seconds, loss=round(mean, 5), rate=rate)
-                self.accelerator.log({"loss": mean, "rate": rate}, step=self.step)
+                log.add(step=self.step, epoch=epoch + 1, seconds=seconds, loss=round(mean, 5), lr=lr)
+                self.accelerator.log({"loss": mean, "lr": lr}, step=self.step)
                 self._tell(epoch, mean)
 
-    def _learn(self, batch: list[Tensor], rate: float) -> float:
+    def _learn(self, batch: list[Tensor], lr: float) -> float:
         """One step of the optimiser; the loss, averaged over all processes."""
         device = self.accelerator.device
         torch.manual_seed(step_seed(self.run.seed, self.step, self.rank))
@@ -148,10 +151,10 @@ class Trainer(ABC):
         if not math.isfinite(mean):
             return mean
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         if self.accelerator.scaler is None and not math.isfinite(float(norm)):
             return math.nan  # before it reaches the weights; with a scaler such steps are left out
         self.optimizer.step()

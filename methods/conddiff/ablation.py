@@ -22,7 +22,7 @@ from amodal_bench.text import streams
 log = logging.getLogger(__name__)
 
 PRESET, DATASET, SEED = "conddiff-nano", "synthetic", 42
-BUDGET: dict[str, Any] = {"epochs": 4, "epoch_size": 1600, "batch": 16, "val_limit": 64, "ema": 0.98}
+BUDGET: dict[str, Any] = {"epochs": 4, "epoch_size": 1600, "batch_size": 16, "val_limit": 64, "ema": 0.98}
 SCENES = 6400
 
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from amodal_bench.methods._training.course import Course
+from amodal_bench.methods._training.settings import TrainerSettings
 from amodal_bench.methods._window import Crop
 from amodal_bench.plugin import Settings
 
@@ -115,8 +115,8 @@ class Loss(Settings):
     legacy_bce: bool = False
 
 
-class Training(Course):
-    """What training adds to the parameters. The defaults are the paper's values; `batch` is the total of all processes.
+class Training(TrainerSettings):
+    """What training adds to the parameters. The defaults are the paper's values; `batch_size` is of all processes.
 
     `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.
     After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.

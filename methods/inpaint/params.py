@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from amodal_bench.methods._segment.settings import Segmenter
-from amodal_bench.methods._training.course import Course
+from amodal_bench.methods._training.settings import TrainerSettings
 from amodal_bench.methods._window import Region
 from amodal_bench.plugin import Settings
 
@@ -118,7 +118,7 @@ class InpaintParams(Settings):
         return self
 
 
-class Training(Course):
+class Training(TrainerSettings):
     """Training of a tiny inpainting pipeline on whole objects; nothing hidden is ever seen.
 
     `channels` and `layers` are those of the UNet, `codec_width` and `codec_steps` of the decoder that is learned first.

@@ -101,7 +101,7 @@ def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: Traini
     places = rng.integers(len(items), size=_POOL)
     pool = scaled(torch.stack([items[0, int(place)][0] for place in places]))
     set_encoder(vae, pool)
-    images = (pool[rng.integers(_POOL, size=config.batch)] for _ in count())
+    images = (pool[rng.integers(_POOL, size=config.batch_size)] for _ in count())
     error = learn_decoder(vae, images, config.codec_steps)
     decibel = -10 * float(np.log10(error)) if error else float("nan")
     run.monitor.note(f"codec: {decibel:.1f} dB after {config.codec_steps} steps")
@@ -153,8 +153,8 @@ class InpaintTrainer(Trainer):
         errors = []
         generator = torch.Generator().manual_seed(self.run.seed)
         best.eval()
-        for start in range(0, len(places), self.config.batch):
-            drawn = [items[0, place] for place in places[start : start + self.config.batch]]
+        for start in range(0, len(places), self.config.batch_size):
+            drawn = [items[0, place] for place in places[start : start + self.config.batch_size]]
             image, hole = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
             latents, known, mask = self._encoded(image, hole)
             for time in (199, 399, 599, 799, 999):
@@ -170,7 +170,7 @@ class InpaintTrainer(Trainer):
         """The pipeline's folder first: model.safetensors says that all is there."""
         folder = self.run.out / "pipeline"
         shutil.rmtree(folder, ignore_errors=True)
-        write_pipeline(folder, best, self.vae, self.config.half, metadata)
+        write_pipeline(folder, best, self.vae, self.config.save_fp16, metadata)
         super().ship(best, metadata)
 
     def _encoded(self, image: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:

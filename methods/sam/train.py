@@ -140,8 +140,8 @@ class SegmenterTrainer(Trainer):
         items = Prompts(self.val, self.config, self.run.seed)
         found = []
         best.eval()
-        for start in range(0, len(places), self.config.batch):
-            drawn = [items[0, place] for place in places[start : start + self.config.batch]]
+        for start in range(0, len(places), self.config.batch_size):
+            drawn = [items[0, place] for place in places[start : start + self.config.batch_size]]
             image, points, mask = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
             with torch.no_grad():
                 found.append(iou(best(image.float(), points)[0] > 0, mask))

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from amodal_bench.methods._training.course import Course
+from amodal_bench.methods._training.settings import TrainerSettings
 
 
-class Training(Course):
+class Training(TrainerSettings):
     """Modal segmentation of whole objects from points, in images of 64 x 64 pixels.
 
     Prompts are `points` pixels, of the whole object or (`pieces` of the time) of a piece of it. `black` and `own` are

@@ -85,7 +85,7 @@ def start(tmp_path: Path) -> Callable[..., TrainingRun]:
     def make(out: str = "out", **training: Any) -> TrainingRun:
         folder = tmp_path / out
         folder.mkdir(exist_ok=True)
-        config = Training.model_validate({"batch": 4, "val_limit": 0, "drop_path": 0, "dropout": 0, **training})
+        config = Training.model_validate({"batch_size": 4, "val_limit": 0, "drop_path": 0, "dropout": 0, **training})
         return TrainingRun(
             config=config, out=folder, seed=1, device="cpu", metadata={"method": "conddiff"}, monitor=Silence()
         )

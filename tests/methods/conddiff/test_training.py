@@ -19,7 +19,7 @@ from amodal_bench.errors import BadRecord, Refused, TrainingStopped  # noqa: E40
 from amodal_bench.masks.counts import venn  # noqa: E402
 from amodal_bench.methods._training.feed import batches, epoch_batches  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
-from amodal_bench.methods._training.schedule import rate_at, step_seed  # noqa: E402
+from amodal_bench.methods._training.schedule import lr_at, step_seed  # noqa: E402
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, Training  # noqa: E402
 from amodal_bench.methods.conddiff.feed import Triples  # noqa: E402
 from amodal_bench.methods.conddiff.params import Augment  # noqa: E402
@@ -35,7 +35,7 @@ def test_four_ellipses_are_learned_by_heart(tiny: CondDiffParams, ellipses: Any,
     """The small recipe: 120 steps on four instances, then sampled with all ten steps and VGPE."""
     data = ellipses()
     run = start(
-        epochs=12, rate=2e-3, last_rate=2e-3, batch=4, augment={"flip": 0, "colour": 0},
+        epochs=12, lr=2e-3, final_lr=2e-3, batch_size=4, augment={"flip": 0, "colour": 0},
         epoch_size=None, keep_every=100, val_every=100, log_every=4, val_limit=4, val_steps=1,
     )  # fmt: skip
     # An epoch of four instances is one step: ten times the same four make the recipe's 120 steps in 12 epochs.
@@ -116,7 +116,7 @@ class Failing:
 def test_a_loss_that_is_no_number_stops_with_the_ids(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
     """A rate far too high; the checkpoint of the last whole epoch stays."""
     data = ellipses(4)
-    run = start(epochs=50, rate=1e30, last_rate=1e30, clip=1e30, keep_every=1)
+    run = start(epochs=50, lr=1e30, final_lr=1e30, max_grad_norm=1e30, keep_every=1)
     with pytest.raises(
         TrainingStopped, match=r"(?s)step \d+ of epoch \d+, on ellipses/train/\d/0, .*last good checkpoint"
     ):
@@ -129,7 +129,7 @@ def test_a_loss_that_is_no_number_stops_with_the_ids(tiny: CondDiffParams, ellip
 TRAIN = ["train", "--method", "conddiff", "--dataset", "squares", "--split", "test", "--val-split", "test"]
 SMALL = {
     "model.backbone": "pvt_v2_b0", "model.depths": "[1,1,1,1]", "model.dims": "[16,32,40,64]", "model.size": 32,
-    "model.width": 16, "model.ocr": "false", "diffusion.steps": 2, "forward_batch": 8, "train.batch": 8,
+    "model.width": 16, "model.ocr": "false", "diffusion.steps": 2, "forward_batch": 8, "train.batch_size": 8,
     "train.keep_every": 1, "train.log_every": 1, "train.val_limit": 6, "dataset.count": 24,
 }  # fmt: skip
 
@@ -224,11 +224,11 @@ def test_a_damaged_record_is_left_out(tiny: CondDiffParams, ellipses: Any, caplo
 
 def test_the_learning_rate_falls_as_the_paper_says() -> None:
     paper = Training()
-    assert [rate_at(paper, step, 100) for step in (0, 99, 100)] == pytest.approx([1e-4, 1e-4, 9.985e-5], rel=1e-4)
-    assert rate_at(paper, 20 * 100, 100) == pytest.approx(5.05e-5)
+    assert [lr_at(paper, step, 100) for step in (0, 99, 100)] == pytest.approx([1e-4, 1e-4, 9.985e-5], rel=1e-4)
+    assert lr_at(paper, 20 * 100, 100) == pytest.approx(5.05e-5)
     stepwise = Training(schedule="step", warmup=10, epochs=2)
-    assert rate_at(stepwise, 4, 100) == pytest.approx(5e-5)
-    assert rate_at(stepwise, 199, 100) == pytest.approx(1e-6, rel=0.02)
+    assert lr_at(stepwise, 4, 100) == pytest.approx(5e-5)
+    assert lr_at(stepwise, 199, 100) == pytest.approx(1e-6, rel=0.02)
 
 
 def test_step_seeds_differ_by_step_and_process() -> None:

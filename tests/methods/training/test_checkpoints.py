@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from amodal_bench.errors import Refused
 from amodal_bench.methods._training.checkpoints import Checkpoints
+from amodal_bench.methods._training.settings import TrainerSettings
 
 
 @pytest.mark.parametrize("kind", ["empty", "cut off", "text", "a list"])
@@ -17,3 +19,11 @@ def test_a_damaged_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> N
     path.write_bytes({"empty": b"", "cut off": whole[:-90], "text": b"step: 3", "a list": whole}[kind])
     with pytest.raises(Refused, match=r"latest\.pt(: not a whole checkpoint of tensors| holds no state of a training)"):
         Checkpoints(tmp_path, 1).read()
+
+
+def test_settings_are_read_under_their_old_names() -> None:
+    old = {"batch": 4, "rate": 2e-3, "last_rate": 1e-5, "clip": 2.0, "half": True}
+    read = TrainerSettings.model_validate(old)
+    assert (read.batch_size, read.lr, read.final_lr, read.max_grad_norm, read.save_fp16) == tuple(old.values())
+    with pytest.raises(ValidationError, match="rate is called lr now, and both are given: leave rate out"):
+        TrainerSettings.model_validate({"rate": 1e-3, "lr": 1e-3})

@@ -24,7 +24,7 @@ from amodal_bench.plugin import TrainingRun  # noqa: E402
 Start = Callable[..., TrainingRun]
 PARAMS = InpaintParams(resolution=64, region=Region(mode="square"), forward_batch=2)
 TINY: dict[str, Any] = {
-    "channels": (8, 32), "layers": 1, "codec_steps": 4, "codec_width": 8, "epochs": 4, "batch": 4, "rate": 1e-3,
+    "channels": (8, 32), "layers": 1, "codec_steps": 4, "codec_width": 8, "epochs": 4, "batch_size": 4, "lr": 1e-3,
     "val_limit": 4, "log_every": 1, "schedule": "step",
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, sta
 
 
 def test_what_comes_out_is_a_pipeline_that_paints(ellipses: Any, start: Start) -> None:
-    run = start(Training.model_validate({**TINY, "epochs": 1, "half": True}))
+    run = start(Training.model_validate({**TINY, "epochs": 1, "save_fp16": True}))
     train(PARAMS, ellipses(8), ellipses(8), run)
     fill = DiffusionFill(run.out / "pipeline", PARAMS, "cpu")
     x = np.zeros((2, 64, 64, 3), dtype=np.float32)
@@ -97,7 +97,7 @@ def test_what_comes_out_is_a_pipeline_that_paints(ellipses: Any, start: Start) -
 def test_a_training_can_go_on_from_a_pipeline(ellipses: Any, start: Start, tmp_path: Path) -> None:
     first = start(Training.model_validate({**TINY, "epochs": 1}), "first")
     train(PARAMS, ellipses(8), ellipses(8), first)
-    again = {**TINY, "epochs": 1, "rate": 1e-12, "last_rate": 0, "weight_decay": 0, "l1": 0}
+    again = {**TINY, "epochs": 1, "lr": 1e-12, "final_lr": 0, "weight_decay": 0, "l1": 0}
     second = start(Training.model_validate({**again, "start": first.out / "pipeline"}), "second")
     train(PARAMS, ellipses(8), ellipses(8), second)
     before, after = (load_file(run.out / "model.safetensors") for run in (first, second))

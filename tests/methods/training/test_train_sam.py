@@ -23,7 +23,7 @@ from amodal_bench.plugin import TrainingRun  # noqa: E402
 Start = Callable[..., TrainingRun]
 NANO = Segmenter(type="nano", checkpoint="model.safetensors")
 TINY: dict[str, Any] = {
-    "epochs": 4, "batch": 4, "rate": 1e-3, "val_limit": 4, "log_every": 1, "schedule": "step", "ema": 0.9,
+    "epochs": 4, "batch_size": 4, "lr": 1e-3, "val_limit": 4, "log_every": 1, "schedule": "step", "ema": 0.9,
 }  # fmt: skip
 
 

@@ -1,29 +1,38 @@
 """The settings of a training that do not depend on what is trained."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from amodal_bench.plugin import Settings
 
 
-class Course(Settings):
-    """How long, how fast, how it is kept and watched. `batch` is the total of all processes.
+class TrainerSettings(Settings):
+    """How long, how fast, how it is kept and watched. `batch_size` is the total of all processes.
 
-    `schedule`: `epoch` lowers the rate along a cosine once an epoch, `step` every step, after `warmup` steps.
+    `schedule`: `epoch` lowers the learning rate along a cosine from `lr` to `final_lr` once an epoch, `step` every
+    step, after `warmup` steps.
     `ema` averages the weights over about 1 / (1 - ema) steps; 0 ships the last ones. An epoch sees `epoch_size`
-    instances (None: all). `val_limit` instances are watched after every `val_every` epochs and at the end. `half`
-    stores the weights as fp16.
+    instances (None: all). `val_limit` instances are watched after every `val_every` epochs and at the end. `save_fp16`
+    stores the weights in half precision.
     """
 
+    old_names: ClassVar = {
+        "batch": "batch_size",
+        "rate": "lr",
+        "last_rate": "final_lr",
+        "clip": "max_grad_norm",
+        "half": "save_fp16",
+    }
+
     epochs: int = Field(default=40, ge=1)
-    batch: int = Field(default=16, ge=1)
-    rate: float = Field(default=1e-4, gt=0)
-    last_rate: float = Field(default=1e-6, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    lr: float = Field(default=1e-4, gt=0)
+    final_lr: float = Field(default=1e-6, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["epoch", "step"] = "epoch"
     warmup: int = Field(default=0, ge=0)
-    clip: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["no", "fp16", "bf16"] = "no"
     channels_last: bool = False
@@ -34,4 +43,4 @@ class Course(Settings):
     val_limit: int = Field(default=200, ge=0)
     log_every: int = Field(default=20, ge=1)
     trackers: tuple[str, ...] = ()
-    half: bool = False
+    save_fp16: bool = False
