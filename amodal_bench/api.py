@@ -1,5 +1,6 @@
 """What a notebook needs: datasets, methods, runs and metrics in a line each."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,14 @@ class Run:
         """run.json: spec, funnel, counts, versions, hardware."""
         return self.folder.record()
 
-    def frame(self, protocol: str = DEFAULT) -> pd.DataFrame:
-        """One row an instance without errors: ids, counts, `rate`, `occluded`, `iou_full`, `iou_inv` (fractions)."""
+    def frame(self, protocol: str = DEFAULT, metrics: Iterable[str] | None = None) -> pd.DataFrame:
+        """One row an instance without errors: ids, counts, `rate`, `occluded` and one column a metric (fractions).
+
+        `metrics` are names of the table of metrics (docs/metrics.md), by default `iou_full` and `iou_inv`.
+        """
         rows = finished_rows(self.folder, self.folder.record())
         good = rows[rows["status"] == "ok"].reset_index(drop=True)
-        return scoring.by_instance(good, find_protocol(protocol))
+        return scoring.by_instance(good, find_protocol(protocol), metrics)
 
 
 def load_dataset(
@@ -107,6 +111,18 @@ def verify(path: str | Path, **means: Any) -> Verification:
     return verify_run(store.open_folder(Path(path)), Means(**means), Silent())
 
 
-def metrics(frame: pd.DataFrame, protocol: str = DEFAULT) -> pd.DataFrame:
-    """Values in percent with 95 % intervals, overall and per occlusion bucket, of a frame of counts."""
-    return scoring.metrics(frame, find_protocol(protocol))
+def score(frame: pd.DataFrame, protocol: str = DEFAULT, metrics: Iterable[str] | None = None) -> pd.DataFrame:
+    """Values in percent with 95 % intervals, overall and per occlusion bucket, of a frame of counts.
+
+    Args:
+        frame: what `Run.frame` gives, or any rows of it.
+        protocol: an id like `pooled/1`, or a bare name.
+        metrics: names of the table of metrics (docs/metrics.md); by default mIoU_full and mIoU_inv.
+
+    Returns:
+        protocol, subset, rates, metric, value, low, high, n, n_undefined, as `metrics.scores.metrics` says.
+
+    Raises:
+        UnknownName: no protocol or no metric is called so.
+    """
+    return scoring.metrics(frame, find_protocol(protocol), metrics=metrics)

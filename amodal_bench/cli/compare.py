@@ -1,7 +1,7 @@
 """`compare`: runs against one another, paired by instance."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.metrics.compare import Comparison, compare, compare_all
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
+from amodal_bench.metrics.table import Metric, find_metric
 from amodal_bench.results.reading import nothing_left
 from amodal_bench.store.folder import open_folder
 from amodal_bench.tables.runs import RunBook, StoredRun
@@ -33,6 +34,7 @@ def compare_(
     seed: Annotated[int | None, typer.Option(help="Which run, where a name has several seeds.")] = None,
     protocol: o.ProtocolName = None,
     buckets: o.Buckets = None,
+    metrics: o.Metrics = None,
     results: o.Results = None,
     draws: Annotated[int, typer.Option(help="Of the bootstrap and of the sign flips.")] = DRAWS,
 ) -> None:
@@ -41,13 +43,14 @@ def compare_(
         raise Refused(f"compare takes at least two runs, got {len(runs)}")
     if draws < 1:
         raise Refused(f"--draws takes a whole number from 1, got {draws}")
+    asked = o.chosen_metrics(metrics)
     chosen, left_out = _chosen(runs, results_folder(results), dataset, split, seed)
     check_same_data(chosen)
     for each in chosen_protocols(protocol, buckets):
         if len(chosen) == 2:
-            _show_two(chosen[0], chosen[1], compare(chosen[0].frame, chosen[1].frame, each, draws))
+            _show_two(chosen[0], chosen[1], compare(chosen[0].frame, chosen[1].frame, each, draws, metrics=asked))
         else:
-            _show_all({_label(run, chosen): run.frame for run in chosen}, each, draws)
+            _show_all({_label(run, chosen): run.frame for run in chosen}, each, draws, asked)
     for run in chosen:
         if run.record["status"] != "complete":
             console.print(f"{run.name} is {run.record['status']}: only what it has is compared", style="yellow")
@@ -130,10 +133,10 @@ def _show_two(a: StoredRun, b: StoredRun, found: Comparison) -> None:
     _note()
 
 
-def _show_all(frames: dict[str, pd.DataFrame], protocol: Protocol, draws: int) -> None:
+def _show_all(frames: dict[str, pd.DataFrame], protocol: Protocol, draws: int, metrics: Sequence[Metric]) -> None:
     console.print()
     console.print(f"every pair, protocol {protocol.id}")
-    console.print(_table("", ["first", "second"], compare_all(frames, protocol, draws)))
+    console.print(_table("", ["first", "second"], compare_all(frames, protocol, draws, metrics=metrics)))
     _note()
 
 
@@ -160,7 +163,7 @@ def _table(title: str, labels: list[str], frame: pd.DataFrame) -> Table:
                 "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
             )
         table.add_row(
-            *(str(row[name]) for name in labels), row["metric"], _number(row["a"]), _number(row["b"]), gap,
+            *(str(row[name]) for name in labels), _directed(row["metric"]), _number(row["a"]), _number(row["b"]), gap,
             *(_p(row[name]) for name in ("p", *holm)), *(str(row[name]) for name in ("wins", "ties", "losses", "n")),
         )  # fmt: skip
     return table
@@ -177,6 +180,11 @@ def _flips(frame: pd.DataFrame) -> Table:
             row["id"], f"{row['rate']:.2f}", _number(row["a"]), _number(row["b"]), f"{row['difference']:+.2f}"
         )
     return table
+
+
+def _directed(metric: str) -> str:
+    """The metric, marked where less is better."""
+    return metric if find_metric(metric).higher_is_better else f"{metric} ↓"
 
 
 def _number(value: float) -> str:

@@ -8,9 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from amodal_bench.cli.console import PlainConsole, plain
+from amodal_bench.metrics.table import Metric
 from amodal_bench.results.summary import Summary, over_seeds
-
-METRICS = ("mIoU_full", "mIoU_inv")
 
 
 def show(console: PlainConsole, summaries: Sequence[Summary]) -> None:
@@ -41,10 +40,12 @@ def tell_left_out(console: PlainConsole, lines: Iterable[str]) -> None:
 
 def _comparison(title: str, block: Sequence[Summary]) -> Table:
     protocol = block[0].protocol
-    subsets = [f"mIoU_full {interval}" for interval in protocol.subsets]
+    metrics = block[0].metrics
+    first = metrics[0]
     table = _table(plain((title, "bold"), f"  protocol {protocol.id}: {protocol.title}"), "method")
     for name in (
-        *(f"{metric} ↑" for metric in (*METRICS, *subsets)),
+        *(f"{metric.name} {metric.arrow}" for metric in metrics),
+        *(f"{first.name} {interval} {first.arrow}" for interval in protocol.subsets),
         "n",
         "n_occluded",
         *(["n_unmatched"] if any(summary.n_unmatched for summary in block) else []),
@@ -52,14 +53,14 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
         "s/instance",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    best = {metric: _best(block, metric) for metric in METRICS}
+    best = {metric: _best(block, metric) for metric in metrics}
     several = len({summary.seed for summary in block}) > 1
     for summary in block:
         name = f"{summary.name} (seed {summary.seed})" if several else summary.name
         table.add_row(
             name + (" partial" if summary.partial else ""),
-            *(_cell(summary, metric, bold=summary is best[metric]) for metric in METRICS),
-            *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
+            *(_cell(summary, metric.name, bold=summary is best[metric]) for metric in metrics),
+            *(_cell(summary, first.name, "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),
             *([str(summary.n_unmatched)] if any(s.n_unmatched for s in block) else []),
@@ -81,14 +82,14 @@ def _add_spread(table: Table, block: Sequence[Summary]) -> None:
     table.add_section()
     for name in dict.fromkeys(summary.name for summary in block):
         runs = [summary for summary in block if summary.name == name]
-        cells = ["{:.2f} ± {:.2f}".format(*over_seeds(runs, metric)) for metric in METRICS]
+        cells = ["{:.2f} ± {:.2f}".format(*over_seeds(runs, metric.name)) for metric in runs[0].metrics]
         table.add_row(f"{name}, mean ± sd of {len(runs)} seeds", *cells)
 
 
-def _best(block: Sequence[Summary], metric: str) -> Summary | None:
+def _best(block: Sequence[Summary], metric: Metric) -> Summary | None:
     """The best of what may be ranked: whole runs without errors, and only among several."""
-    ranked = [(s, row["value"]) for s in block if s.status == "complete" and (row := s.value(metric)) is not None]
-    ranked = [(s, value) for s, value in ranked if not math.isnan(value)]
+    ranked = [(s, row["value"]) for s in block if s.status == "complete" and (row := s.value(metric.name)) is not None]
+    ranked = [(s, value if metric.higher_is_better else -value) for s, value in ranked if not math.isnan(value)]
     return max(ranked, key=lambda pair: pair[1])[0] if len(ranked) > 1 else None
 
 
@@ -103,13 +104,13 @@ def _cell(summary: Summary, metric: str, subset: str = "all", rates: str = "", *
 def _buckets(block: Sequence[Summary]) -> Table:
     table = _table("by occlusion rate (hidden / amodal)", "rate")
     table.add_column("n", justify="right")
-    metrics = [metric for metric in METRICS if block[0].value(metric) is not None]
+    metrics = [metric for metric in block[0].metrics if metric.within(block[0].protocol)]
     for summary in block:
         for metric in metrics:
-            table.add_column(plain(summary.name, f"{metric} ↑", sep="\n"), justify="right")
+            table.add_column(plain(summary.name, f"{metric.name} {metric.arrow}", sep="\n"), justify="right")
     for interval in block[0].protocol.buckets:
-        first = block[0].value(metrics[0], "bucket", str(interval))
-        cells = [_cell(s, metric, "bucket", str(interval)) for s in block for metric in metrics]
+        first = block[0].value(metrics[0].name, "bucket", str(interval))
+        cells = [_cell(s, metric.name, "bucket", str(interval)) for s in block for metric in metrics]
         table.add_row(
             str(interval),
             str(0 if first is None else first["n"]),

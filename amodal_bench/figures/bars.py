@@ -23,7 +23,7 @@ def bar_figure(runs: Sequence[LoadedRun], protocol: Protocol, names: Sequence[st
     most = sum(len(block) for block in blocks.values())
     figure = style.new_figure(max(4.5, 1.2 + 0.62 * most + 0.4 * len(blocks)), 2.6 * len(names) + 0.7)
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    tables = {id(run): metrics(run.frame, protocol) for run in runs}
+    tables = {id(run): metrics(run.frame, protocol, metrics=names) for run in runs}
     for axes, name in zip(panels, names, strict=True):
         style.tidy(axes)
         axes.grid(False, axis="x")

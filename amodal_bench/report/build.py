@@ -17,9 +17,10 @@ from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
+from amodal_bench.metrics.table import PARTS, headline, others
 from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
-from amodal_bench.report.numbers import PARTS, Cells, cells, protocol_facts, rank, splits, spread
+from amodal_bench.report.numbers import Cells, cells, protocol_facts, rank, splits, spread
 from amodal_bench.report.pairs import chosen_pairs, pair
 from amodal_bench.results.reading import nothing_left
 from amodal_bench.store.folder import find_runs
@@ -73,6 +74,8 @@ def build(
         "pairs": pairs,
         "galleries": galleries,
         "parts": list(PARTS),
+        "metrics": [metric.name for metric in headline()],
+        "others": [metric.name for metric in others()],
         "legend": {name: f"rgb{rgb}" for name, rgb in ERRORS.items()},
     }
     page = out / "index.html"

@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-import pandas as pd
-
 from amodal_bench.figures.runs import LoadedRun
-from amodal_bench.figures.style import METRICS, metric_names
-from amodal_bench.metrics.error_split import error_split
+from amodal_bench.figures.style import metric_names
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
+from amodal_bench.metrics.table import PARTS, Metric, find_metric, headline, others
 
-PARTS = ("found", "visible_missed", "hidden_missed", "spill")
 Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)
 Cells = dict[str, dict[str, dict[str, Cell]]]  # protocol -> subset -> metric
 RANK = 5
@@ -44,9 +42,12 @@ def protocol_facts(protocol: Protocol) -> dict[str, Any]:
 
 
 def cells(run: LoadedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
-    """Every number of a run, from one pass of the bootstrap."""
+    """Every number of a run: the headline metrics, then all others of the table, both from a pass of the bootstrap."""
     found: Cells = {protocol.id: {} for protocol in protocols}
-    for row in metrics(run.frame, protocols, draws=draws).to_dict("records"):
+    for row in chain(
+        metrics(run.frame, protocols, draws).to_dict("records"),
+        metrics(run.frame, protocols, draws, metrics=others()).to_dict("records"),
+    ):
         subset = f"{row['subset']} {row['rates']}".strip()
         numbers = [printed(row[name]) for name in ("value", "low", "high")]
         cell: Cell = [*numbers, int(row["n"]), int(row["n_undefined"]), 0]
@@ -62,11 +63,11 @@ def rank(block: Sequence[tuple[LoadedRun, Cells]]) -> None:
     for protocol, subsets in ranked[0].items():
         for subset, names in subsets.items():
             for name in names:
-                _rank_one([numbers[protocol][subset][name] for numbers in ranked])
+                _rank_one([numbers[protocol][subset][name] for numbers in ranked], find_metric(name))
 
 
-def _rank_one(column: Sequence[Cell]) -> None:
-    values = sorted({float(cell[0]) for cell in column if cell[0]}, reverse=True)
+def _rank_one(column: Sequence[Cell], metric: Metric) -> None:
+    values = sorted({float(cell[0]) for cell in column if cell[0]}, reverse=metric.higher_is_better)
     for place, value in enumerate(values[:2] if len(values) > 1 else []):
         for cell in column:
             if cell[0] and float(cell[0]) == value:
@@ -76,21 +77,17 @@ def _rank_one(column: Sequence[Cell]) -> None:
 def spread(numbers: Cells) -> dict[str, str]:
     """metric -> how many points lie between the protocols' values of one run; empty where one or none has it."""
     found = {}
-    for metric in METRICS:
-        values = [float(cell[0]) for subsets in numbers.values() if (cell := subsets["all"].get(metric)) and cell[0]]
-        found[metric] = printed(max(values) - min(values)) if len(values) > 1 else ""
+    for metric in headline():
+        name = metric.name
+        values = [float(cell[0]) for subsets in numbers.values() if (cell := subsets["all"].get(name)) and cell[0]]
+        found[name] = printed(max(values) - min(values)) if len(values) > 1 else ""
     return found
 
 
 def splits(run: LoadedRun, protocols: Sequence[Protocol]) -> dict[str, dict[str, list[str]]]:
     """protocol -> subset -> `PARTS` in percent, of the protocols with a full score."""
-    found = {}
-    for protocol in protocols:
-        table = error_split(run.frame, protocol)
-        names = ["all" if name == "all" else f"bucket {name}" for name in table["subset"]]
-        shares: pd.DataFrame = 100 * table[list(PARTS)]
-        found[protocol.id] = {
-            name: [printed(float(value), 1) for value in row]
-            for name, row in zip(names, shares.to_numpy(), strict=True)
-        }
+    found: dict[str, dict[str, list[str]]] = {protocol.id: {} for protocol in protocols}
+    for row in metrics(run.frame, protocols, draws=0, metrics=PARTS).to_dict("records"):
+        subset = f"{row['subset']} {row['rates']}".strip()
+        found[row["protocol"]].setdefault(subset, []).append(printed(row["value"], 1))
     return found

@@ -12,6 +12,7 @@ from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.metrics.compare import Comparison, compare
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import score
+from amodal_bench.metrics.table import FULL
 from amodal_bench.report.numbers import chance, printed
 
 MOST_PAIRS = 21
@@ -20,7 +21,9 @@ MOST_CATEGORIES = 40
 
 def order(block: Sequence[LoadedRun], protocol: Protocol) -> list[LoadedRun]:
     """Runs with the best mean IoU first; whole ones before others."""
-    means = {id(run): float(np.nan_to_num(np.nanmean([0.0, *score(run.frame, protocol).iou()]))) for run in block}
+    means = {
+        id(run): float(np.nan_to_num(np.nanmean([0.0, *score(run.frame, protocol).values(FULL)]))) for run in block
+    }
     return sorted(block, key=lambda run: (not run.ranked, -means[id(run)], run.label))
 
 

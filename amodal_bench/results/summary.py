@@ -9,6 +9,7 @@ import pandas as pd
 from amodal_bench.masks.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import columns_of, measured, score, unmatched
+from amodal_bench.metrics.table import Metric, Names, find_metrics
 from amodal_bench.resolve.predicted_visible import TRUTH
 from amodal_bench.results.reading import finished_rows, mean_seconds
 from amodal_bench.store.folder import RunFolder
@@ -18,10 +19,11 @@ from amodal_bench.store.folder import RunFolder
 class Summary:
     """One run under one protocol.
 
-    `data` names the instances: dataset, split, options, fingerprint. `values` has the rows of `scoring.metrics`;
-    `seconds` is the mean time an instance took in `predict`, NaN where that is unknown; `tiny` is the share of occluded
-    instances whose rate is below .01 (stray pixels more than occlusions); `n_unmatched` counts the instances to which
-    no visible mask from elsewhere was given, and `finished` all rows without an error, counted by the protocol or not.
+    `data` names the instances: dataset, split, options, fingerprint. `values` has the rows of `scoring.metrics`
+    for `metrics`; `seconds` is the mean time an instance took in `predict`, NaN where that is unknown; `tiny` is the
+    share of occluded instances whose rate is below .01 (stray pixels more than occlusions); `n_unmatched` counts the
+    instances to which no visible mask from elsewhere was given, and `finished` all rows without an error, counted by
+    the protocol or not.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Summary:
     seed: int
     status: str
     protocol: Protocol
+    metrics: tuple[Metric, ...]
     values: pd.DataFrame
     n: int
     n_occluded: int
@@ -54,8 +57,9 @@ class Summary:
         return None if found.empty else found.iloc[0]
 
 
-def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
-    """Score a run from its counts alone: no dataset, no model."""
+def summarise(folder: RunFolder, protocol: Protocol, metrics: Names | None = None) -> Summary:
+    """Score a run from its counts alone: no dataset, no model. `metrics`: by default the headline ones."""
+    asked = find_metrics(metrics)
     record = folder.record()
     given = () if record["spec"]["visible"] == TRUTH else GIVEN_COLUMNS
     rows = finished_rows(folder, record, ["group_id", "status", *COLUMNS, *given])
@@ -71,7 +75,8 @@ def summarise(folder: RunFolder, protocol: Protocol) -> Summary:
         seed=record["spec"]["seed"],
         status=record["status"],
         protocol=protocol,
-        values=measured(columns_of(scores, protocol), good["group_id"]),
+        metrics=asked,
+        values=measured(columns_of(scores, asked), good["group_id"]),
         n=int(scores.counted.sum()),
         n_occluded=int(occluded.sum()),
         n_unmatched=int(unmatched(good).sum()),

@@ -1,31 +1,31 @@
 """Any table of what was run: methods down, datasets, protocols, scores and occlusion buckets across."""
 
-import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.metrics.error_split import SHARES, error_split, floor_frame
+from amodal_bench.metrics.floor import floor_frame
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
+from amodal_bench.metrics.table import Metric, Names, find_metrics, together
 from amodal_bench.tables.runs import FLOOR, Measured, RunBook, StoredRun, floor_of, over_runs
 from amodal_bench.tables.sheet import EMPTY, TIMINGS, Cell, Heading, Record, Sheet, measured_record, ranks, timing_cells
-
-SCORES = ("mIoU_full", "mIoU_inv")
-ALIASES = {"mIoU": "mIoU_full", "mIoU_occ": "mIoU_inv", "inv_mIoU": "mIoU_inv"}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a table shall hold; None takes all that were run. `buckets` adds the protocols' occlusion buckets."""
+    """What a table shall hold; None takes all that were run, and the headline metrics.
+
+    `buckets` adds the protocols' occlusion buckets.
+    """
 
     protocols: Sequence[Protocol]
     methods: Sequence[str] | None = None
     datasets: Sequence[str] | None = None
-    metrics: Sequence[str] = SCORES
+    metrics: Names | None = None
     buckets: bool = False
     floor: bool = True
     timings: bool = False
@@ -34,20 +34,9 @@ class Wanted:
     title: str = "Measured"
 
 
-def metric_names(names: Sequence[str]) -> list[str]:
-    """Scores and shares of the error split by name, aliases of other papers resolved; raises `UnknownName`."""
-    known = (*SCORES, *SHARES)
-    found = [ALIASES.get(name, name) for name in names]
-    for name in found:
-        if name not in known:
-            raise UnknownName("metric", name, [*known, *ALIASES])
-    return list(dict.fromkeys(found))
-
-
 def build(book: RunBook, wanted: Wanted) -> Sheet:
-    """The table; raises `Refused` where nothing that was asked for was run."""
-    runs = _chosen(book, wanted)
-    return _Builder(runs, replace(wanted, metrics=metric_names(wanted.metrics))).sheet()
+    """The table; raises `Refused` where nothing that was asked for was run, `UnknownName` for no metric of ours."""
+    return _Builder(_chosen(book, wanted), wanted).sheet()
 
 
 def no_runs(where: object) -> str:
@@ -81,7 +70,7 @@ class _Place:
     data: tuple[str, ...]
     heading: Heading
     protocol: Protocol
-    metric: str
+    metric: Metric
     subset: str = "all"
     rates: str = ""
 
@@ -89,7 +78,8 @@ class _Place:
 class _Builder:
     def __init__(self, runs: Sequence[StoredRun], wanted: Wanted) -> None:
         self.wanted = wanted
-        self._floor_scores: dict[tuple[tuple[str, ...], str], pd.DataFrame] = {}
+        self.metrics = find_metrics(wanted.metrics)
+        self._floor_scores: dict[tuple[tuple[str, ...], str, tuple[Metric, ...]], pd.DataFrame] = {}
         order = list(wanted.methods or sorted({run.name for run in runs}))
         datasets = list(wanted.datasets or sorted({str(run.spec["dataset"]) for run in runs}))
         self.runs = sorted(
@@ -106,9 +96,9 @@ class _Builder:
             [self._class(label, m, place) for m, place in zip(cells, self.places, strict=True)] for label, cells in rows
         ]
         flat = [
-            (kind, m.value if m else float("nan"))
+            (kind, _height(m, place.metric))
             for (_, cells), kinds in zip(rows, classes, strict=True)
-            for m, kind in zip(cells, kinds, strict=True)
+            for m, place, kind in zip(cells, self.places, kinds, strict=True)
         ]
         ranked = iter(ranks(flat, self.wanted.digits))
         body = [(label, [Cell.of(m, rank) if m else EMPTY for m, rank in zip(cells, ranked)]) for label, cells in rows]  # noqa: B905
@@ -137,17 +127,15 @@ class _Builder:
         for data in self.blocks:
             for protocol in self.wanted.protocols:
                 group = f"{self._label(data)} {protocol.id}"
-                for metric in self.wanted.metrics:
-                    higher = metric not in SHARES or metric == "found"
-                    found.append(_Place(data, Heading(group, metric, higher), protocol, metric))
+                for metric in self.metrics:
+                    if not metric.within(protocol):
+                        continue
+                    higher = metric.higher_is_better
+                    found.append(_Place(data, Heading(group, metric.name, higher), protocol, metric))
                     for interval in protocol.buckets if self.wanted.buckets else ():
-                        heading = Heading(group, f"{metric} {interval}", higher)
+                        heading = Heading(group, f"{metric.name} {interval}", higher)
                         found.append(_Place(data, heading, protocol, metric, "bucket", str(interval)))
-        return [place for place in found if self._has(place)]
-
-    def _has(self, place: _Place) -> bool:
-        exists = {"mIoU_full": place.protocol.full, "mIoU_inv": place.protocol.invisible != "none"}
-        return exists.get(place.metric, True)
+        return found
 
     def _label(self, data: tuple[str, ...]) -> str:
         """dataset/split, with options and fingerprint where two blocks would be called alike."""
@@ -172,20 +160,19 @@ class _Builder:
 
     def _cell(self, runs: Sequence[StoredRun], place: _Place) -> Measured | None:
         own = sorted((run for run in runs if run.data == place.data), key=lambda run: int(run.spec["seed"]))
-        if place.metric not in SHARES:
-            return over_runs(own, place.protocol, place.metric, place.subset, place.rates)
-        return _share(own, place) if own else None
+        return over_runs(own, place.protocol, place.metric.name, place.subset, place.rates)
 
     def _floor(self, place: _Place) -> Measured | None:
         """What the visible mask alone would score, from any run on these instances; None where a run is that."""
-        if place.metric in SHARES or place.data not in self._floors:
+        if place.data not in self._floors:
             return None
         run, floor = self._floors[place.data]
-        key = (place.data, place.protocol.id)
+        name, together_with = place.metric.name, together(place.metric)
+        key = (place.data, place.protocol.id, together_with)
         if key not in self._floor_scores:
-            self._floor_scores[key] = metrics(floor, place.protocol)
-        like = run.measured(place.protocol, place.metric, place.subset, place.rates)
-        return like and floor_of(self._floor_scores[key], like, place.metric, place.subset, place.rates)
+            self._floor_scores[key] = metrics(floor, place.protocol, metrics=together_with)
+        like = run.measured(place.protocol, name, place.subset, place.rates)
+        return like and floor_of(self._floor_scores[key], like, name, place.subset, place.rates)
 
     @cached_property
     def _floors(self) -> dict[tuple[str, ...], tuple[StoredRun, pd.DataFrame]]:
@@ -199,12 +186,12 @@ class _Builder:
         return found
 
     def _class(self, label: str, measured: Measured | None, place: _Place) -> Hashable:
-        if measured is None or measured.flag or label == FLOOR or place.metric in SHARES:
+        if measured is None or measured.flag or label == FLOOR:
             return None
         return (self.places.index(place), measured.data)
 
     def _timed(self, place: _Place) -> bool:
-        first = place.subset == "all" and place.metric == self.wanted.metrics[0]
+        first = place.subset == "all" and place.metric == self.metrics[0]
         return self.wanted.timings and first and place.protocol == self.wanted.protocols[0]
 
     def _headings(self, place: _Place) -> Iterator[Heading]:
@@ -232,16 +219,13 @@ class _Builder:
     def _record(self, label: str, place: _Place, m: Measured | None) -> Record:
         return {
             "method": label, "dataset": place.data[0], "split": place.data[1], "fingerprint": place.data[3],
-            "metric": place.metric, "subset": place.subset, "rates": place.rates, **measured_record(m),
+            "metric": place.metric.name, "subset": place.subset, "rates": place.rates, **measured_record(m),
             "protocol": place.protocol.id,
         }  # fmt: skip
 
 
-def _share(runs: Sequence[StoredRun], place: _Place) -> Measured | None:
-    """A share of the error split in percent, of the run with the lowest seed; without interval."""
-    like = runs[0].measured(place.protocol, "mIoU_full" if place.protocol.full else "mIoU_inv")
-    if like is None:
-        return None
-    table = error_split(runs[0].frame, place.protocol).set_index("subset")
-    share, n = table[place.metric][place.rates or "all"], table["n"][place.rates or "all"]
-    return replace(like, value=100 * share, low=math.nan, high=math.nan, spread=math.nan, n=int(n))
+def _height(measured: Measured | None, metric: Metric) -> float:
+    """What is ranked: more is better. NaN where there is nothing."""
+    if measured is None:
+        return float("nan")
+    return measured.value if metric.higher_is_better else -measured.value

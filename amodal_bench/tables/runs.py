@@ -11,6 +11,7 @@ import pandas as pd
 
 from amodal_bench.errors import Refused
 from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.table import Metric, together
 from amodal_bench.results.reading import finished_rows, readable
 from amodal_bench.results.summary import Summary, over_seeds, summarise
 from amodal_bench.store.folder import RunFolder, find_runs
@@ -58,7 +59,7 @@ class StoredRun:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.record = folder.record()
-        self._summaries: dict[Protocol, Summary] = {}
+        self._summaries: dict[tuple[Protocol, tuple[Metric, ...]], Summary] = {}
 
     @classmethod
     def checked(cls, folder: RunFolder) -> "StoredRun":
@@ -100,15 +101,16 @@ class StoredRun:
         rows = finished_rows(self.folder, self.record)
         return rows[rows["status"] == "ok"].reset_index(drop=True)
 
-    def summary(self, protocol: Protocol) -> Summary:
-        """Its scores under a protocol, computed once."""
-        if protocol not in self._summaries:
-            self._summaries[protocol] = summarise(self.folder, protocol)
-        return self._summaries[protocol]
+    def summary(self, protocol: Protocol, metric: str) -> Summary:
+        """Its scores under a protocol, those of a metric and of what is scored with it; computed once."""
+        metrics = together(metric)
+        if (protocol, metrics) not in self._summaries:
+            self._summaries[protocol, metrics] = summarise(self.folder, protocol, metrics)
+        return self._summaries[protocol, metrics]
 
     def measured(self, protocol: Protocol, metric: str, subset: str = "all", rates: str = "") -> Measured | None:
         """One of its values, or None where the protocol has no such score."""
-        summary = self.summary(protocol)
+        summary = self.summary(protocol, metric)
         row = summary.value(metric, subset, rates)
         if row is None:
             return None
@@ -161,7 +163,7 @@ def over_runs(
     if len(values) <= 1:
         return values[0] if values else None
     if subset == "all":
-        mean, spread = over_seeds([run.summary(protocol) for run in runs], metric)
+        mean, spread = over_seeds([run.summary(protocol, metric) for run in runs], metric)
     else:
         parts = pd.Series([m.value for m in values], dtype=float)
         mean, spread = float(parts.mean()), float(parts.std(ddof=1))
@@ -175,7 +177,7 @@ def over_runs(
 
 
 def floor_of(table: pd.DataFrame, like: Measured, metric: str, subset: str = "all", rates: str = "") -> Measured:
-    """A value of `table` (the scores of `shares.floor_frame`), with data and status of the run it was made from."""
+    """A value of `table` (the scores of `floor_frame`), with data and status of the run it was made from."""
     row = table[(table["metric"] == metric) & (table["subset"] == subset) & (table["rates"] == rates)].iloc[0]
     value, low, high = (float(row[name]) for name in ("value", "low", "high"))
     return replace(
