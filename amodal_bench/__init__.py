@@ -7,15 +7,16 @@ method = ab.load_method("convex_hull")                 # method.predict(queries,
 run = ab.bench("convex_hull", "synthetic")             # as the command line does it
 frame = run.frame()                                    # one row an instance: rate, iou_full, iou_inv, ...
 ab.score(frame, "pooled/1")                            # values, intervals, buckets
+ab.measure(run.path, ["boundary"])                     # metrics of pixels, from the stored masks and the dataset
 ab.verify(run.path).ok                                 # the counts again, from the stored masks and the dataset
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amodal_bench.api import Run, bench, load_dataset, load_method, open_run, score, verify
+    from amodal_bench.api import Run, bench, load_dataset, load_method, measure, open_run, score, verify
 
-__all__ = ["Run", "bench", "load_dataset", "load_method", "open_run", "score", "verify"]
+__all__ = ["Run", "bench", "load_dataset", "load_method", "measure", "open_run", "score", "verify"]
 
 
 def __getattr__(name: str) -> Any:

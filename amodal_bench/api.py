@@ -8,6 +8,7 @@ import pandas as pd
 
 from amodal_bench.metrics import scores as scoring
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
+from amodal_bench.metrics.table import find_metrics
 from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
 from amodal_bench.progress import Silent
 from amodal_bench.resolve import provenance
@@ -15,6 +16,8 @@ from amodal_bench.resolve.job import Request, open_dataset, prepare
 from amodal_bench.resolve.locate import DataFlags, find_checkpoint, weights_root
 from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
+from amodal_bench.results.measures.files import with_measures
+from amodal_bench.results.measures.loop import measure as measure_run
 from amodal_bench.results.reading import finished_rows
 from amodal_bench.results.verification.check import verify as verify_run
 from amodal_bench.results.verification.means import Means
@@ -41,11 +44,14 @@ class Run:
     def frame(self, protocol: str = DEFAULT, metrics: Iterable[str] | None = None) -> pd.DataFrame:
         """One row an instance without errors: ids, counts, `rate`, `occluded` and one column a metric (fractions).
 
-        `metrics` are names of the table of metrics (docs/metrics.md), by default `iou_full` and `iou_inv`.
+        `metrics` are names of the table of metrics (docs/metrics.md), by default `iou_full` and `iou_inv`. The columns
+        of the measures that they take are there too, for `score`; `Refused` where one was not made.
         """
-        rows = finished_rows(self.folder, self.folder.record())
+        asked = find_metrics(metrics)
+        record = self.folder.record()
+        rows = finished_rows(self.folder, record)
         good = rows[rows["status"] == "ok"].reset_index(drop=True)
-        return scoring.by_instance(good, find_protocol(protocol), metrics)
+        return scoring.by_instance(with_measures(good, self.folder, record, asked), find_protocol(protocol), asked)
 
 
 def load_dataset(
@@ -109,6 +115,15 @@ def verify(path: str | Path, **means: Any) -> Verification:
     damaged or missing is told in the result.
     """
     return verify_run(store.open_folder(Path(path)), Means(**means), Silent())
+
+
+def measure(path: str | Path, names: Iterable[str], **means: Any) -> None:
+    """Measure metrics of pixels (`boundary`, `eroded`) of a run, as `amodal-bench measure`; needs its dataset.
+
+    Keywords as the fields of `Means`: `root`, `data_root` and `image_root` say where the dataset lies. Raises `Refused`
+    where it is not here, `Incomplete` where instances could not be measured.
+    """
+    measure_run(store.open_folder(Path(path)), list(names), Means(**means), Silent())
 
 
 def score(frame: pd.DataFrame, protocol: str = DEFAULT, metrics: Iterable[str] | None = None) -> pd.DataFrame:

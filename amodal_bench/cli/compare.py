@@ -20,6 +20,7 @@ from amodal_bench.metrics.compare import Comparison, compare, compare_all
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.metrics.table import Metric, find_metric
+from amodal_bench.results.measures.files import with_measures
 from amodal_bench.results.reading import nothing_left
 from amodal_bench.store.folder import open_folder
 from amodal_bench.tables.runs import RunBook, StoredRun
@@ -46,11 +47,12 @@ def compare_(
     asked = o.chosen_metrics(metrics)
     chosen, left_out = _chosen(runs, results_folder(results), dataset, split, seed)
     check_same_data(chosen)
+    frames = [with_measures(run.frame, run.folder, run.record, asked) for run in chosen]
     for each in chosen_protocols(protocol, buckets):
         if len(chosen) == 2:
-            _show_two(chosen[0], chosen[1], compare(chosen[0].frame, chosen[1].frame, each, draws, metrics=asked))
+            _show_two(chosen[0], chosen[1], compare(frames[0], frames[1], each, draws, metrics=asked))
         else:
-            _show_all({_label(run, chosen): run.frame for run in chosen}, each, draws, asked)
+            _show_all({_label(run, chosen): f for run, f in zip(chosen, frames, strict=True)}, each, draws, asked)
     for run in chosen:
         if run.record["status"] != "complete":
             console.print(f"{run.name} is {run.record['status']}: only what it has is compared", style="yellow")

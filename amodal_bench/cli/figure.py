@@ -1,7 +1,7 @@
 """`figure`: curves, scatters, bars and grids of pictures from finished runs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +25,7 @@ from amodal_bench.files.names import file_name, own_folder
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.metrics.table import find_metrics, held, names
 from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.results.measures.files import with_measures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,11 @@ def _draw(pen: _Pen, results: Path, wanted: Wanted, out: Path | None, metric: st
     if out:
         style.targets(out)
     left_out: list[str] = []
-    runs = choose_runs(results, wanted, left_out.append)
+    asked = find_metrics(pen.metrics)
+    runs = [
+        replace(run, frame=with_measures(run.frame, run.folder, run.record, asked))
+        for run in choose_runs(results, wanted, left_out.append)
+    ]
     blocks = {"": runs} if pen.kind is Kind.bars else by_data(runs)
     if out and len(blocks) > 1:
         raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")

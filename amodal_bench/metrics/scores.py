@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from amodal_bench.errors import Refused
 from amodal_bench.masks.counts import AMODAL, COLUMNS, GIVEN, GIVEN_COLUMNS, PREDICTED, VISIBLE
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.resampling import blocks, ratio_intervals
@@ -30,7 +31,7 @@ class Scores:
     `counts` (N, 8) are the pixels by (predicted, amodal, visible) after the protocol has pasted and clipped. `rate` is
     |hidden| / |amodal|. `counted` is who counts for metrics of the whole object, `counted_invisible` for those of the
     hidden part; a counted instance whose denominator is 0 is undefined. `left_out` are unmatched instances that the
-    protocol leaves out: they count nowhere and have no score.
+    protocol leaves out: they count nowhere and have no score. `rows` are what was scored, with the columns of measures.
     """
 
     protocol: Protocol
@@ -40,19 +41,33 @@ class Scores:
     counted: Bools
     counted_invisible: Bools
     left_out: Bools
+    rows: pd.DataFrame
 
     def parts(self, metric: Metric) -> tuple[Floats, Floats]:
         """Numerator and denominator (N,) of a metric, in pixels; the denominator is 0 where it is undefined.
 
+        Raises `Refused` where the rows lack the columns of its measure.
+
         Where `undefined: one` holds, nothing predicted of nothing is perfect: one pixel of one, or none of one where
         the metric counts errors.
         """
-        numerator, denominator = _total(self.counts, metric.numerator), _total(self.counts, metric.denominator)
+        numerator, denominator = (self._sum(metric, what) for what in (metric.numerator, metric.denominator))
         if self.protocol.undefined == "one" and metric.counts == "full":
             empty = denominator == 0
             numerator = np.where(empty, float(metric.higher_is_better), numerator)
             denominator = np.where(empty, 1.0, denominator)
         return numerator, np.where(self.left_out, 0.0, denominator)
+
+    def _sum(self, metric: Metric, pixels: Weights | str) -> Floats:
+        if not isinstance(pixels, str):
+            return _total(self.counts, pixels)
+        if pixels not in self.rows:
+            raise Refused(
+                f"{metric.name} is measured from masks, and these rows have no column {pixels}: make it with "
+                f"`amodal-bench measure RUN --metric {metric.measure}`; in Python, "
+                f"Run.frame(metrics=[{metric.name!r}]) reads it"
+            )
+        return self.rows[pixels].to_numpy(dtype=np.float64)
 
     def who(self, metric: Metric) -> Bools:
         """Which instances count for a metric."""
@@ -85,6 +100,7 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
         counted=inside,
         counted_invisible=inside & (protocol.invisible != "none") & (occluded | (protocol.invisible == "all")),
         left_out=left_out,
+        rows=frame,
     )
 
 

@@ -2,6 +2,7 @@
 
 After a protocol has pasted and clipped, a pixel is (predicted, amodal, visible), and that is all that the counts keep.
 So a metric of overlap is a ratio of two weighted sums over these eight kinds of pixels: one entry of `METRICS`.
+A metric that needs more than the counts is a ratio of two columns of a measure (`metrics.pixels`): one entry too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,20 +33,26 @@ class Metric:
 
     `name` stands in tables, `column` in frames with a row an instance; `text` says it in words. `counts` is the rule of
     the protocol that says who counts: `full` or `invisible`. The `headline` metrics are shown where none is asked for.
+    `measure` names the measure whose columns `numerator` and `denominator` are; empty for a metric of the counts.
     """
 
     name: str
     column: str
     text: str
-    numerator: Weights
-    denominator: Weights
+    numerator: Weights | str
+    denominator: Weights | str
     counts: Literal["full", "invisible"] = "full"
     higher_is_better: bool = True
     headline: bool = False
+    measure: str = ""
 
     def within(self, protocol: Protocol) -> bool:
-        """Whether the protocol has it."""
-        return protocol.full if self.counts == "full" else protocol.invisible != "none"
+        """Whether the protocol has it. What was measured is of masks as predicted, with V clipped to A."""
+        if self.measure and protocol.paste:
+            return False
+        if self.counts == "full":
+            return protocol.full
+        return protocol.invisible != "none" and (protocol.clip_visible or not self.measure)
 
     @property
     def arrow(self) -> str:
@@ -89,6 +96,18 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "spill", "spill", "|P - A| of |P | A|", weights(P & ~A), _EITHER, higher_is_better=False,
     ),
+    Metric(
+        "boundary_IoU_full", "boundary_full", "IoU of the bands along the contours of P and A (`measure`)",
+        "boundary_full_numerator", "boundary_full_denominator", measure="boundary",
+    ),
+    Metric(
+        "boundary_IoU_inv", "boundary_inv", "the same outside V (`measure`)",
+        "boundary_hidden_numerator", "boundary_hidden_denominator", "invisible", measure="boundary",
+    ),
+    Metric(
+        "eroded_IoU_inv", "eroded_inv", "IoU of P - V and A - V, eroded by 5 x 5 pixels (`measure`)",
+        "eroded_hidden_numerator", "eroded_hidden_denominator", "invisible", measure="eroded",
+    ),
 )  # fmt: skip
 PARTS = ("found", "visible_missed", "hidden_missed", "spill")  # of the union of prediction and truth: they add to 1
 ALIASES = {"mIoU": "mIoU_full", "mIoU_occ": "mIoU_inv", "inv_mIoU": "mIoU_inv"}  # what papers call them
@@ -105,8 +124,8 @@ def headline() -> tuple[Metric, ...]:
 
 
 def others() -> tuple[Metric, ...]:
-    """All but the headline metrics."""
-    return tuple(metric for metric in METRICS if not metric.headline)
+    """All metrics of the counts but the headline ones."""
+    return tuple(metric for metric in METRICS if not metric.headline and not metric.measure)
 
 
 def find_metric(name: "str | Metric") -> Metric:
@@ -126,8 +145,11 @@ def find_metrics(asked: Names | None) -> tuple[Metric, ...]:
 
 
 def together(name: "str | Metric") -> tuple[Metric, ...]:
-    """The metrics that are scored in one pass with this one: the headline ones, or the others."""
-    return headline() if find_metric(name).headline else others()
+    """The metrics that are scored in one pass with this one: the headline ones, the others, or those of its measure."""
+    metric = find_metric(name)
+    if metric.measure:
+        return tuple(other for other in METRICS if other.measure == metric.measure)
+    return headline() if metric.headline else others()
 
 
 def held(metrics: Sequence[Metric], protocol: Protocol) -> list[Metric]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
-from amodal_bench.metrics.table import PARTS, headline, others
+from amodal_bench.metrics.table import METRICS, PARTS, headline, others
 from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
 from amodal_bench.report.numbers import Cells, cells, protocol_facts, rank, splits, spread
@@ -75,7 +75,7 @@ def build(
         "galleries": galleries,
         "parts": list(PARTS),
         "metrics": [metric.name for metric in headline()],
-        "others": [metric.name for metric in others()],
+        "others": _others(numbers.values()),
         "legend": {name: f"rgb{rgb}" for name, rgb in ERRORS.items()},
     }
     page = out / "index.html"
@@ -148,6 +148,12 @@ def _numbers(
         rank(scored)
         found.update({id(run): (numbers, splits(run, protocols)) for run, numbers in scored})
     return found
+
+
+def _others(numbers: Iterable[tuple[Cells, dict[str, Any]]]) -> list[str]:
+    """The metrics that are no headline, in the order of the table: of those of measures what some run has."""
+    found = {name for cells, _ in numbers for subsets in cells.values() for name in subsets["all"]}
+    return [metric.name for metric in METRICS if metric in others() or (metric.name in found and not metric.headline)]
 
 
 def _run(run: LoadedRun, numbers: Cells, split: dict[str, Any]) -> dict[str, Any]:

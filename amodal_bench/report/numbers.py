@@ -9,7 +9,8 @@ from amodal_bench.figures.runs import LoadedRun
 from amodal_bench.figures.style import metric_names
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
-from amodal_bench.metrics.table import PARTS, Metric, find_metric, headline, others
+from amodal_bench.metrics.table import METRICS, PARTS, Metric, find_metric, headline, others
+from amodal_bench.results.measures.files import with_present
 
 Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)
 Cells = dict[str, dict[str, dict[str, Cell]]]  # protocol -> subset -> metric
@@ -42,11 +43,16 @@ def protocol_facts(protocol: Protocol) -> dict[str, Any]:
 
 
 def cells(run: LoadedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
-    """Every number of a run: the headline metrics, then all others of the table, both from a pass of the bootstrap."""
+    """Every number of a run: the headline metrics, then all others of the table, both from a pass of the bootstrap.
+
+    Of the metrics of a measure those that were measured.
+    """
     found: Cells = {protocol.id: {} for protocol in protocols}
+    frame = with_present(run.frame, run.folder, run.record, METRICS)
+    more = [metric for metric in METRICS if metric.measure and metric.numerator in frame]
     for row in chain(
-        metrics(run.frame, protocols, draws).to_dict("records"),
-        metrics(run.frame, protocols, draws, metrics=others()).to_dict("records"),
+        metrics(frame, protocols, draws).to_dict("records"),
+        metrics(frame, protocols, draws, metrics=[*others(), *more]).to_dict("records"),
     ):
         subset = f"{row['subset']} {row['rates']}".strip()
         numbers = [printed(row[name]) for name in ("value", "low", "high")]

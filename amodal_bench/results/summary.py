@@ -11,6 +11,7 @@ from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import columns_of, measured, score, unmatched
 from amodal_bench.metrics.table import Metric, Names, find_metrics
 from amodal_bench.resolve.predicted_visible import TRUTH
+from amodal_bench.results.measures.files import with_measures
 from amodal_bench.results.reading import finished_rows, mean_seconds
 from amodal_bench.store.folder import RunFolder
 
@@ -58,14 +59,18 @@ class Summary:
 
 
 def summarise(folder: RunFolder, protocol: Protocol, metrics: Names | None = None) -> Summary:
-    """Score a run from its counts alone: no dataset, no model. `metrics`: by default the headline ones."""
+    """Score a run from what its folder holds: no dataset, no model. `metrics`: by default the headline ones.
+
+    Raises `Refused` naming the command where one of them takes a measure that was not made.
+    """
     asked = find_metrics(metrics)
     record = folder.record()
     given = () if record["spec"]["visible"] == TRUTH else GIVEN_COLUMNS
-    rows = finished_rows(folder, record, ["group_id", "status", *COLUMNS, *given])
+    ids = ["id"] if any(metric.measure for metric in asked) else []
+    rows = finished_rows(folder, record, [*ids, "group_id", "status", *COLUMNS, *given])
     finished = rows["status"] == "ok"
     good = rows if finished.all() else rows[finished]  # a copy of many rows is not cheap
-    scores = score(good, protocol)
+    scores = score(with_measures(good, folder, record, asked), protocol)
     occluded = scores.occluded
     return Summary(
         name=record["preset"],

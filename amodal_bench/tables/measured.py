@@ -164,7 +164,7 @@ class _Builder:
 
     def _floor(self, place: _Place) -> Measured | None:
         """What the visible mask alone would score, from any run on these instances; None where a run is that."""
-        if place.data not in self._floors:
+        if place.data not in self._floors or place.metric.measure:
             return None
         run, floor = self._floors[place.data]
         name, together_with = place.metric.name, together(place.metric)

@@ -1,0 +1,283 @@
+"""Metrics of pixels: formulas against loops, and the second loop over a run, which is resumable and stays beside it."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from typer.testing import CliRunner
+
+import amodal_bench as ab
+from amodal_bench.cli import app
+from amodal_bench.errors import Incomplete, Refused, RunDamaged, UnknownName
+from amodal_bench.figures.runs import load_run
+from amodal_bench.masks import rle
+from amodal_bench.metrics.pixels import MEASURES, Measure, boundary, eroded_hidden
+from amodal_bench.metrics.protocol import find_protocol
+from amodal_bench.metrics.scores import metrics
+from amodal_bench.metrics.table import find_metrics
+from amodal_bench.plugin import AnyDataset
+from amodal_bench.progress import Silent
+from amodal_bench.report.numbers import cells
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.results.measures import loop
+from amodal_bench.results.measures.pieces import measure_piece
+from amodal_bench.results.verification.means import Means
+from amodal_bench.running.predict import planned_sample
+from amodal_bench.store.folder import RunFolder
+from amodal_bench.tables.measured import Wanted, build
+from amodal_bench.tables.runs import RunBook
+from amodal_bench.types import Mask
+
+PLUGINS = Path(__file__).parent / "plugins"
+FILES = tuple(PLUGINS / f"{name}.py" for name in ("squares", "dilate"))
+MEAN = find_protocol("instance-mean/1")
+MEASURED = ["boundary_IoU_full", "boundary_IoU_inv", "eroded_IoU_inv"]
+
+
+def around(mask: Mask, y: int, x: int, d: int, outside: bool) -> list[bool]:
+    """The pixels at most d rows and columns away; `outside` is what lies beyond the image."""
+    height, width = mask.shape
+    steps = range(-d, d + 1)
+    there = [(y + i, x + j) for i in steps for j in steps]
+    return [bool(mask[a, b]) if 0 <= a < height and 0 <= b < width else outside for a, b in there]
+
+
+def kept(mask: Mask, d: int, outside: bool) -> Mask:
+    """Erosion, pixel by pixel."""
+    found = [[all(around(mask, y, x, d, outside)) for x in range(mask.shape[1])] for y in range(mask.shape[0])]
+    return np.array(found, dtype=np.bool_).reshape(mask.shape)
+
+
+def iou(p: Mask, a: Mask) -> tuple[int, int]:
+    return int((p & a).sum()), int((p | a).sum())
+
+
+def by_loop(p: Mask, a: Mask, v: Mask) -> dict[str, tuple[int, int]]:
+    d = max(1, round(0.02 * math.hypot(*a.shape)))
+    band_p, band_a = p & ~kept(p, d, outside=False), a & ~kept(a, d, outside=False)
+    hidden = [kept(mask & ~v, 2, outside=True) for mask in (p, a)]
+    return {"full": iou(band_p, band_a), "hidden": iou(band_p & ~v, band_a & ~v), "eroded": iou(hidden[0], hidden[1])}
+
+
+@given(masks=arrays.arrays(np.bool_, (3, 9, 7), elements=st.sampled_from([True, True, True, False])))
+def test_small_masks_are_measured_like_a_loop(masks: Mask) -> None:
+    p, a, v = masks[0], masks[1], masks[2] & masks[1]
+    found = {**boundary(p, a, v), "eroded": eroded_hidden(p, a, v)["hidden"]}
+    assert found == by_loop(p, a, v)
+
+
+def test_blocks_and_empty_masks_are_measured_like_a_loop(rng: np.random.Generator) -> None:
+    for _ in range(8):
+        p, a, v = (np.zeros((80, 70), dtype=np.bool_) for _ in range(3))  # a band of 2 pixels
+        for mask in (p, a, v):
+            y, x = rng.integers(0, 50, 2)
+            mask[y : y + rng.integers(0, 40), x : x + rng.integers(0, 40)] = True
+        v &= a
+        assert {**boundary(p, a, v), "eroded": eroded_hidden(p, a, v)["hidden"]} == by_loop(p, a, v)
+    nothing = np.zeros((5, 5), dtype=np.bool_)
+    assert boundary(nothing, nothing, nothing) == {"full": (0, 0), "hidden": (0, 0)}
+    assert eroded_hidden(nothing, nothing, nothing) == {"hidden": (0, 0)}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `dilate` on `squares`."""
+    return ab.bench("dilate", "squares", plugins=FILES, results=tmp_path_factory.mktemp("measured")).path
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy, in its place under a results folder."""
+    path = tmp_path / "results" / "squares" / "test" / "dilate" / made.name
+    shutil.copytree(made, path)
+    return path
+
+
+def measure(run: Path, *names: str, **means: Any) -> None:
+    ab.measure(run, names or tuple(MEASURES), plugins=FILES, **means)
+
+
+def by_hand(run: Path) -> dict[str, dict[str, tuple[int, int]]]:
+    """Every instance of the run measured from its files by the loops above."""
+    dataset = prepare(Request(method="visible", dataset="squares", plugins=FILES)).dataset
+    masks = {row["id"]: row for row in RunFolder(run).predictions().to_pylist()}
+    found = {}
+    for sample in dataset:
+        row = masks[sample.query.id]
+        predicted = rle.decode({"size": row["size"], "counts": row["counts"]})
+        found[sample.query.id] = by_loop(predicted, sample.amodal, sample.visible & sample.amodal)
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_is_measured_and_scored(run: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "PIECE", 7)
+    measure(run, workers=workers)
+    assert sorted(path.name for path in (run / "measures").glob("[!.]*")) == ["boundary.parquet", "eroded.parquet"]
+    frame = ab.open_run(run).frame(metrics=["mIoU_full", *MEASURED])
+    wanted = by_hand(run)
+    for kind, name in (("full", "boundary_full"), ("hidden", "boundary_hidden"), ("eroded", "eroded_hidden")):
+        found = list(zip(frame[f"{name}_numerator"], frame[f"{name}_denominator"], strict=True))
+        assert found == [wanted[id][kind] for id in frame["id"]]
+    top, bottom = zip(*(wanted[id]["full"] for id in frame["id"]), strict=True)
+    mean = 100 * np.mean(np.array(top) / np.array(bottom))
+    table = ab.score(frame, metrics=MEASURED).query("subset == 'all'").set_index("metric")
+    assert table["value"]["boundary_IoU_full"] == pytest.approx(mean)
+    assert table["low"]["boundary_IoU_full"] < mean < table["high"]["boundary_IoU_full"]
+    pooled = metrics(frame, find_protocol("pooled/1"), draws=0, metrics=["boundary_IoU_full"])
+    assert pooled["value"][0] == pytest.approx(100 * sum(top) / sum(bottom))
+
+
+def test_every_command_reads_a_measure(run: Path, made: Path, tmp_path: Path) -> None:
+    results = run.parents[3]
+    call("measure", run, "--plugin", FILES[0], "--metric", "boundary")
+    value = ab.score(ab.open_run(run).frame(metrics=["boundary_IoU_full"]), metrics=["boundary_IoU_full"])["value"][0]
+    assert f"{value:.2f}" in call("score", run, "--metrics", "boundary_IoU_full")
+    other = results / "squares" / "test" / "other" / run.name
+    shutil.copytree(run, other)
+    assert f"{value:.2f}" in call("compare", run, other, "--metrics", "boundary_IoU_full")
+    call("figure", "bars", "--run", run, "--metric", "boundary_IoU_full", "--out", tmp_path / "x.png")
+    assert (tmp_path / "x.png").is_file()
+    shutil.rmtree(other)
+    sheet = build(RunBook.open(results), Wanted([MEAN], metrics=["mIoU_full", "boundary_IoU_full"]))
+    assert sheet.rows[0][1][1].value == pytest.approx(value)
+    assert [labels[0] for labels, _ in sheet.rows][1:] == ["visible mask (from the counts)"]
+    assert math.isnan(sheet.rows[1][1][1].value)
+    assert (
+        cells(load_run(RunFolder(run)), [MEAN], 20)["instance-mean/1"]["all"]["boundary_IoU_full"][0] == f"{value:.2f}"
+    )
+    assert "boundary_IoU_full" not in cells(load_run(RunFolder(made)), [MEAN], 20)["instance-mean/1"]["all"]
+
+
+def call(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+def test_what_was_not_measured_is_refused_with_the_command(run: Path) -> None:
+    for arguments in (("score", run), ("figure", "bars", "--run", run)):
+        option = "--metrics" if arguments[0] == "score" else "--metric"
+        with pytest.raises(Refused, match="has no measure eroded: make it with `amodal-bench measure") as caught:
+            call(*arguments, option, "eroded_IoU_inv")
+        assert f"{run} --metric eroded" in str(caught.value)
+    frame = ab.open_run(run).frame()
+    with pytest.raises(
+        Refused, match=r"eroded_IoU_inv is measured from masks, and these rows have no column eroded_hidden_numerator: "
+        r"make it with `amodal-bench measure RUN --metric eroded`; in Python, Run.frame\(metrics=\['eroded_IoU_inv'\]"
+    ):  # fmt: skip
+        ab.score(frame, metrics=["eroded_IoU_inv"])
+    with pytest.raises(UnknownName, match=r"unknown measure 'bondary'\. Did you mean 'boundary'"):
+        measure(run, "bondary")
+    with pytest.raises(Refused, match="the run used the plugin squares"):
+        ab.measure(run, ["boundary"])
+
+
+def test_protocols_that_paste_or_do_not_clip_have_no_measure() -> None:
+    (metric,) = find_metrics(["boundary_IoU_full"])
+    assert [metric.within(find_protocol(name)) for name in ("pooled/1", "c2f-post/1", "c2f/1")] == [True, False, True]
+    (metric,) = find_metrics(["boundary_IoU_inv"])
+    assert [metric.within(find_protocol(name)) for name in ("pooled/1", "c2f-post/1", "c2f/1")] == [True, False, False]
+
+
+class Cut(Silent):
+    """A reporter that ends the loop after so many calls."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def advance(self, finished: int, failed: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_a_measure_that_was_cut_off_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "PIECE", 5)
+    means = Means(plugins=FILES, workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        loop.measure(RunFolder(run), ["boundary"], means, Cut(2))
+    parts = sorted((run / "measures" / "boundary.parts").iterdir())
+    assert [path.name for path in parts] == [f"{start:010d}.parquet" for start in (0, 5, 10)]
+    parts[1].write_bytes(b"cut")  # not whole: made again
+    seen: list[int] = []
+
+    def counted(dataset: AnyDataset, measures: Sequence[Measure], piece: pa.Table) -> pa.Table:
+        seen.append(len(piece))
+        return measure_piece(dataset, measures, piece)
+
+    monkeypatch.setattr(loop, "measure_piece", counted)
+    measure(run, "boundary", workers=1)
+    assert sum(seen) == 24 - 10
+    assert not (run / "measures" / "boundary.parts").exists()
+    wanted = by_hand(run)
+    frame = ab.open_run(run).frame(metrics=["boundary_IoU_full"])
+    assert frame["boundary_full_denominator"].tolist() == [wanted[id]["full"][1] for id in frame["id"]]
+    seen.clear()
+    measure(run, "boundary", workers=1)  # nothing to do
+    assert seen == []
+
+
+def test_a_damaged_measure_is_named_and_made_again(run: Path) -> None:
+    measure(run)
+    path = run / "measures" / "eroded.parquet"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "boundary_IoU_full" in call("score", run, "--metrics", "boundary_IoU_full")
+    with pytest.raises(RunDamaged) as caught:
+        call("score", run, "--metrics", "eroded_IoU_inv")
+    assert f"{path} cannot be read" in str(caught.value)
+    assert f"make it again with `amodal-bench measure {run} --metric eroded`" in str(caught.value)
+    measure(run)
+    assert "eroded_IoU_inv" in call("score", run, "--metrics", "eroded_IoU_inv")
+
+
+def test_a_measure_of_other_predictions_is_none_of_the_run(run: Path, tmp_path: Path) -> None:
+    other = ab.bench("visible", "squares", plugins=FILES, results=tmp_path / "other").path
+    measure(other)
+    shutil.copytree(other / "measures", run / "measures")
+    with pytest.raises(RunDamaged, match=r"boundary\.parquet is not of the predictions that its run has now"):
+        ab.open_run(run).frame(metrics=["boundary_IoU_full"])
+    measure(run)
+    assert len(ab.open_run(run).frame(metrics=["boundary_IoU_full"])) == 24
+
+
+def test_the_run_stays_what_it_was(run: Path) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert ab.verify(run, plugins=FILES).ok
+    measure(run)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    found = ab.verify(run, plugins=FILES)
+    assert found.ok, found.differences
+    assert RunFolder(run).complete
+    assert not RunFolder(run).littered
+    ab.bench("dilate", "squares", plugins=FILES, results=run.parents[3])  # nothing to do
+    assert (run / "measures" / "boundary.parquet").is_file()
+
+
+def test_instances_that_the_dataset_cannot_give_are_told_and_tried_again(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_of = "amodal_bench.results.measures.pieces.planned_sample"
+    monkeypatch.setattr("amodal_bench.results.measures.loop.PIECE", 6)
+
+    def torn(dataset: Any, id: str, index: int) -> Any:
+        if index == 7:
+            raise OSError("torn")
+        return planned_sample(dataset, id, index)
+
+    monkeypatch.setattr(sample_of, torn)
+    with pytest.raises(Incomplete, match=r"1 instances could not be measured, the first: squares/.*\(OSError: torn\)"):
+        measure(run, "eroded", workers=1)
+    assert len(list((run / "measures" / "eroded.parts").iterdir())) == 3
+    monkeypatch.setattr(sample_of, planned_sample)
+    measure(run, "eroded", workers=1)
+    assert (run / "measures" / "eroded.parquet").is_file()
