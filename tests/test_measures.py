@@ -1,4 +1,4 @@
-"""Metrics of pixels: formulas against loops, and the second loop over a run, which is resumable and stays beside it."""
+"""`measure`: the second loop over a run against loops over pixels; it is resumable, and stays beside the run."""
 
 import math
 import shutil
@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from typer.testing import CliRunner
 
 import amodal_bench as ab
@@ -19,7 +16,7 @@ from amodal_bench.cli import app
 from amodal_bench.errors import Incomplete, Refused, RunDamaged, UnknownName
 from amodal_bench.figures.runs import load_run
 from amodal_bench.masks import rle
-from amodal_bench.metrics.pixels import MEASURES, Measure, boundary, eroded_hidden
+from amodal_bench.metrics.pixels import MEASURES, Measure
 from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.metrics.scores import metrics
 from amodal_bench.metrics.table import find_metrics
@@ -34,57 +31,12 @@ from amodal_bench.running.predict import planned_sample
 from amodal_bench.store.folder import RunFolder
 from amodal_bench.tables.measured import Wanted, build
 from amodal_bench.tables.runs import RunBook
-from amodal_bench.types import Mask
+from tests.pixel_loops import by_loop
 
 PLUGINS = Path(__file__).parent / "plugins"
 FILES = tuple(PLUGINS / f"{name}.py" for name in ("squares", "dilate"))
 MEAN = find_protocol("instance-mean/1")
 MEASURED = ["boundary_IoU_full", "boundary_IoU_inv", "eroded_IoU_inv"]
-
-
-def around(mask: Mask, y: int, x: int, d: int, outside: bool) -> list[bool]:
-    """The pixels at most d rows and columns away; `outside` is what lies beyond the image."""
-    height, width = mask.shape
-    steps = range(-d, d + 1)
-    there = [(y + i, x + j) for i in steps for j in steps]
-    return [bool(mask[a, b]) if 0 <= a < height and 0 <= b < width else outside for a, b in there]
-
-
-def kept(mask: Mask, d: int, outside: bool) -> Mask:
-    """Erosion, pixel by pixel."""
-    found = [[all(around(mask, y, x, d, outside)) for x in range(mask.shape[1])] for y in range(mask.shape[0])]
-    return np.array(found, dtype=np.bool_).reshape(mask.shape)
-
-
-def iou(p: Mask, a: Mask) -> tuple[int, int]:
-    return int((p & a).sum()), int((p | a).sum())
-
-
-def by_loop(p: Mask, a: Mask, v: Mask) -> dict[str, tuple[int, int]]:
-    d = max(1, round(0.02 * math.hypot(*a.shape)))
-    band_p, band_a = p & ~kept(p, d, outside=False), a & ~kept(a, d, outside=False)
-    hidden = [kept(mask & ~v, 2, outside=True) for mask in (p, a)]
-    return {"full": iou(band_p, band_a), "hidden": iou(band_p & ~v, band_a & ~v), "eroded": iou(hidden[0], hidden[1])}
-
-
-@given(masks=arrays.arrays(np.bool_, (3, 9, 7), elements=st.sampled_from([True, True, True, False])))
-def test_small_masks_are_measured_like_a_loop(masks: Mask) -> None:
-    p, a, v = masks[0], masks[1], masks[2] & masks[1]
-    found = {**boundary(p, a, v), "eroded": eroded_hidden(p, a, v)["hidden"]}
-    assert found == by_loop(p, a, v)
-
-
-def test_blocks_and_empty_masks_are_measured_like_a_loop(rng: np.random.Generator) -> None:
-    for _ in range(8):
-        p, a, v = (np.zeros((80, 70), dtype=np.bool_) for _ in range(3))  # a band of 2 pixels
-        for mask in (p, a, v):
-            y, x = rng.integers(0, 50, 2)
-            mask[y : y + rng.integers(0, 40), x : x + rng.integers(0, 40)] = True
-        v &= a
-        assert {**boundary(p, a, v), "eroded": eroded_hidden(p, a, v)["hidden"]} == by_loop(p, a, v)
-    nothing = np.zeros((5, 5), dtype=np.bool_)
-    assert boundary(nothing, nothing, nothing) == {"full": (0, 0), "hidden": (0, 0)}
-    assert eroded_hidden(nothing, nothing, nothing) == {"hidden": (0, 0)}
 
 
 @pytest.fixture(scope="session")

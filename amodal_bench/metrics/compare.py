@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from amodal_bench.errors import Refused
 from amodal_bench.masks.counts import AMODAL, VISIBLE
+from amodal_bench.metrics.cells import Bools, cell_table
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.resampling import Floats, difference_intervals, sign_flip_p
-from amodal_bench.metrics.scores import DRAWS, Bools, Column, Scores, cell_table, columns_of, score
+from amodal_bench.metrics.scores import DRAWS, Column, Scores, columns_of, score
 from amodal_bench.metrics.table import Metric, Names, find_metrics, held
 
 FLIPS = 10

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from amodal_bench.masks.counts import COLUMNS, GIVEN, GIVEN_COLUMNS, PREDICTED, VISIBLE
-from amodal_bench.metrics.scores import cell_table
+from amodal_bench.metrics.cells import cell_table
 
 
 def floor_frame(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,14 +8,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from amodal_bench.errors import Refused
-from amodal_bench.masks.counts import AMODAL, COLUMNS, GIVEN, GIVEN_COLUMNS, PREDICTED, VISIBLE
+from amodal_bench.metrics.cells import Bools, Cells, cell_table, effective_counts, ungiven
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.resampling import blocks, ratio_intervals
 from amodal_bench.metrics.table import A, Metric, Names, V, Weights, find_metrics, weights
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Cells = NDArray[np.int64]
 DRAWS = 2000
 _LABELS = ("protocol", "subset", "rates", "metric", "value", "n", "n_undefined", "low", "high")
 
@@ -85,7 +83,7 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
     counts = effective_counts(table, protocol)
     amodal, hidden = _total(counts, _AMODAL), _total(counts, _HIDDEN)
     rate = _ratio(hidden, amodal)
-    left_out = _ungiven(table) & (protocol.unmatched == "leave_out")
+    left_out = ungiven(table) & (protocol.unmatched == "leave_out")
     inside = ~left_out
     if protocol.rates:
         inside &= protocol.rates.contains(rate)
@@ -102,32 +100,6 @@ def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
         left_out=left_out,
         rows=frame,
     )
-
-
-def effective_counts(table: Cells, protocol: Protocol) -> Cells:
-    """Counts (N, 8) as a protocol sees them, of counts (N, 8) or (N, 16): pasted, and the visible mask clipped.
-
-    What is pasted is the mask that the method was given, which is the true visible one where there are eight counts.
-    """
-    width = table.shape[1]
-    given = GIVEN if width == 16 else VISIBLE
-    folded = np.zeros((8, len(table)), dtype=np.int64)  # each kind in one piece: they are summed kind by kind
-    for k in range(width):
-        predicted = k & PREDICTED or (protocol.paste and k & given)
-        visible = k & VISIBLE and (k & AMODAL or not protocol.clip_visible)
-        folded[(PREDICTED if predicted else 0) | k & AMODAL | (VISIBLE if visible else 0)] += table[:, k]
-    return folded.T
-
-
-def unmatched(frame: pd.DataFrame) -> Bools:
-    """Rows to which no visible mask from elsewhere was given: the mask that the method was given is empty."""
-    return _ungiven(cell_table(frame)) if _is_wide(frame) else np.zeros(len(frame), dtype=np.bool_)
-
-
-def _ungiven(table: Cells) -> Bools:
-    if table.shape[1] == GIVEN:
-        return np.zeros(len(table), dtype=np.bool_)
-    return np.asarray(table[:, GIVEN:].sum(axis=1) == 0, dtype=np.bool_)
 
 
 def by_instance(frame: pd.DataFrame, protocol: Protocol, metrics: Names | None = None) -> pd.DataFrame:
@@ -234,17 +206,6 @@ def _rows(columns: Sequence[Column], groups: NDArray[np.int64], draws: int, seed
     for place, row in enumerate(rows):
         row["low"], row["high"] = 100 * low[place], 100 * high[place]
     return rows
-
-
-def cell_table(frame: pd.DataFrame) -> Cells:
-    """Counts (N, 8), or (N, 16) where the method was given other visible masks."""
-    names = [*COLUMNS, *GIVEN_COLUMNS] if _is_wide(frame) else list(COLUMNS)
-    return frame[names].to_numpy(dtype=np.int64)
-
-
-def _is_wide(frame: pd.DataFrame) -> bool:
-    given = [c for c in GIVEN_COLUMNS if c in frame]
-    return len(frame) > 0 and len(given) == len(GIVEN_COLUMNS) and all(frame[c].notna().all() for c in given)
 
 
 def _total(counts: Cells, pixels: Weights) -> Floats:

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from amodal_bench.masks.counts import COLUMNS, GIVEN_COLUMNS
+from amodal_bench.metrics.cells import unmatched
 from amodal_bench.metrics.protocol import Protocol
-from amodal_bench.metrics.scores import columns_of, measured, score, unmatched
+from amodal_bench.metrics.scores import columns_of, measured, score
 from amodal_bench.metrics.table import Metric, Names, find_metrics
 from amodal_bench.resolve.predicted_visible import TRUTH
 from amodal_bench.results.measures.files import with_measures
