@@ -6,17 +6,17 @@ kins = ab.load_dataset("kins", root="/data/kins")      # a sequence of AmodalSam
 method = ab.load_method("convex_hull")                 # method.predict(queries, seeds) -> masks
 run = ab.bench("convex_hull", "synthetic")             # as the command line does it
 frame = run.frame()                                    # one row an instance: rate, iou_full, iou_inv, ...
-ab.metrics(frame, "pooled/1")                          # values, intervals, buckets
+ab.score(frame, "pooled/1")                            # values, intervals, buckets
 ab.verify(run.path).ok                                 # the counts again, from the stored masks and the dataset
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amodal_bench.api import bench, load_dataset, load_method, metrics, verify
+    from amodal_bench.api import bench, load_dataset, load_method, measure, score, verify
     from amodal_bench.results.finished import FinishedRun, open_run
 
-__all__ = ["FinishedRun", "bench", "load_dataset", "load_method", "metrics", "open_run", "verify"]
+__all__ = ["FinishedRun", "bench", "load_dataset", "load_method", "measure", "open_run", "score", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """What a notebook needs: datasets, methods, runs and metrics in a line each."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from amodal_bench.resolve.locate import DataFlags, find_checkpoint, weights_root
 from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.results.finished import FinishedRun, open_run
+from amodal_bench.results.measures.loop import measure as measure_run
 from amodal_bench.results.verification.check import verify as verify_run
 from amodal_bench.results.verification.means import Means
 from amodal_bench.results.verification.result import Verification
@@ -80,6 +82,27 @@ def verify(path: str | Path, **means: Any) -> Verification:
     return verify_run(store.open_folder(Path(path)), Means(**means), Silent())
 
 
-def metrics(frame: pd.DataFrame, protocol: str = DEFAULT) -> pd.DataFrame:
-    """Values in percent with 95 % intervals, overall and per occlusion bucket, of a frame of counts."""
-    return scoring.metrics(frame, find_protocol(protocol))
+def measure(path: str | Path, names: Iterable[str], **means: Any) -> None:
+    """Measure metrics of pixels (`boundary`, `eroded`) of a run, as `amodal-bench measure`; needs its dataset.
+
+    Keywords as the fields of `Means`: `root`, `data_root` and `image_root` say where the dataset lies. Raises `Refused`
+    where it is not here, `Incomplete` where instances could not be measured.
+    """
+    measure_run(store.open_folder(Path(path)), list(names), Means(**means), Silent())
+
+
+def score(frame: pd.DataFrame, protocol: str = DEFAULT, metrics: Iterable[str] | None = None) -> pd.DataFrame:
+    """Values in percent with 95 % intervals, overall and per occlusion bucket, of a frame of counts.
+
+    Args:
+        frame: what `Run.frame` gives, or any rows of it.
+        protocol: an id like `pooled/1`, or a bare name.
+        metrics: names of the table of metrics (docs/metrics.md); by default mIoU_full and mIoU_inv.
+
+    Returns:
+        protocol, subset, rates, metric, value, low, high, n, n_undefined, as `metrics.scores.metrics` says.
+
+    Raises:
+        UnknownName: no protocol or no metric is called so.
+    """
+    return scoring.metrics(frame, find_protocol(protocol), metrics=metrics)

@@ -4,8 +4,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from amodal_bench.metrics import bootstrap
-from amodal_bench.metrics.bootstrap import blocks, ratio_intervals
+from amodal_bench.metrics import resampling
+from amodal_bench.metrics.resampling import blocks, ratio_intervals
 
 
 def test_groups_of_one_agree_with_scipys_percentile_bootstrap(rng: np.random.Generator) -> None:
@@ -58,7 +58,7 @@ def test_no_draws_and_no_groups_give_nan() -> None:
 def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     top, bottom = np.random.default_rng(0).random((50, 3)), np.ones((50, 3))
     whole = ratio_intervals(top, bottom, draws=100)
-    monkeypatch.setattr("amodal_bench.metrics.bootstrap._CHUNK_BYTES", 8 * 50 * 7)
+    monkeypatch.setattr("amodal_bench.metrics.resampling._CHUNK_BYTES", 8 * 50 * 7)
     assert np.allclose(ratio_intervals(top, bottom, draws=100), whole, rtol=1e-12)
 
 
@@ -82,6 +82,6 @@ def test_very_many_groups_are_drawn_in_blocks_with_intervals_as_wide(
         return float(low[0]), float(high[0])
 
     low, high = interval()
-    monkeypatch.setattr(bootstrap, "BLOCKS", 1000)
+    monkeypatch.setattr(resampling, "BLOCKS", 1000)
     assert blocks(names).max() == 999
     assert interval() == pytest.approx((low, high), abs=0.1 * (high - low))

@@ -13,11 +13,10 @@ from typer.testing import CliRunner, Result
 from amodal_bench.cli import application
 from amodal_bench.errors import Refused
 from amodal_bench.masks.counts import COLUMNS
-from amodal_bench.metrics.bootstrap import ratio_intervals
 from amodal_bench.metrics.compare import compare, compare_all, holm
 from amodal_bench.metrics.protocol import find_protocol
+from amodal_bench.metrics.resampling import difference_intervals, ratio_intervals, sign_flip_p
 from amodal_bench.metrics.scores import by_instance, metrics
-from amodal_bench.metrics.sign_flips import difference_intervals, sign_flip_p
 from amodal_bench.store import folder as store
 
 app = application()

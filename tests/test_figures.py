@@ -237,8 +237,11 @@ def test_the_command_writes_png_and_pdf_into_the_report(cli: Cli, results: Path,
     ("arguments", "message"),
     [
         (("scatter",), "a scatter takes two runs of one dataset, got 3 (convex_hull, dilate, visible)"),
-        (("curve", "--metric", "miou"), "unknown metric of protocol instance-mean/1 'miou'."),
-        (("bars", "--protocol", "deocclusion/1", "--metric", "mIoU_inv"), "Known: mIoU_full."),
+        (("curve", "--metric", "miou"), "unknown metric 'miou'. Did you mean 'mIoU'?"),
+        (
+            ("bars", "--protocol", "deocclusion/1", "--metric", "mIoU_inv"),
+            "deocclusion/1 has no mIoU_inv: take another --protocol, or a metric that it has: mIoU_full, Dice",
+        ),
         (("bars", "--out", "x.svg"), "--out x.svg: a figure is .png or .pdf (without a suffix: both), got .svg"),
     ],
 )

@@ -18,7 +18,7 @@ ANSWERS = {
 
 
 def value(frame: pd.DataFrame, protocol: str) -> float:
-    return float(ab.metrics(frame, protocol).query("metric == 'mIoU_full' and subset == 'all'")["value"].item()) / 100
+    return float(ab.score(frame, protocol).query("metric == 'mIoU_full' and subset == 'all'")["value"].item()) / 100
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -33,7 +33,7 @@ def test_the_visible_mask_scores_what_is_known(real_data: Path, tmp_path: Path, 
     if "order 2" in name:
         frame = frame[frame["ann_id"] == "0.2"]
     occluded = frame[frame["occluded"]]
-    buckets = ab.metrics(frame).query("subset == 'bucket' and metric == 'mIoU_full'")["n"].tolist()
+    buckets = ab.score(frame).query("subset == 'bucket' and metric == 'mIoU_full'")["n"].tolist()
     found = (
         len(frame), len(occluded), frame["rate"].mean(), frame["iou_full"].mean(), occluded["iou_full"].mean(),
         value(frame, "pooled/1"), value(occluded, "pooled/1"), buckets,

@@ -28,6 +28,7 @@ _COMMANDS = {  # name -> MODULE:FUNCTION here; a command's module is imported wh
     "bench": "bench:bench",
     "score": "score:score",
     "verify": "verify:verify",
+    "measure": "measure:measure",
     "worker": "bench:worker",
     "train": "train:train",
     "export": "export:export_",

@@ -20,6 +20,7 @@ from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.metrics.compare import Comparison, compare, compare_all
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
+from amodal_bench.metrics.table import Metric, find_metric
 from amodal_bench.results.data import unlike
 from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.results.select import RunQuery, Selection, nothing_left, results_runs
@@ -34,6 +35,7 @@ def compare_(
     seed: Annotated[int | None, typer.Option(help="Which run, where a name has several seeds.")] = None,
     protocol: o.ProtocolName = None,
     buckets: o.Buckets = None,
+    metrics: o.Metrics = None,
     results: o.Results = None,
     draws: Annotated[int, typer.Option(help="Of the bootstrap and of the sign flips.")] = DRAWS,
 ) -> None:
@@ -42,13 +44,15 @@ def compare_(
         raise Refused(f"compare takes at least two runs, got {len(runs)}")
     if draws < 1:
         raise Refused(f"--draws takes a whole number from 1, got {draws}")
+    asked = o.chosen_metrics(metrics)
     chosen, left_out = _chosen(runs, results_folder(results), RunQuery(datasets=_one(dataset), split=split, seed=seed))
     check_same_data(chosen)
+    frames = [run.having(asked) for run in chosen]
     for each in chosen_protocols(protocol, buckets):
         if len(chosen) == 2:
-            _show_two(chosen[0], chosen[1], compare(chosen[0].instances, chosen[1].instances, each, draws))
+            _show_two(chosen[0], chosen[1], compare(frames[0], frames[1], each, draws, metrics=asked))
         else:
-            _show_all({run.label: run.instances for run in chosen}, each, draws)
+            _show_all(dict(zip([run.label for run in chosen], frames, strict=True)), each, draws, asked)
     for run in chosen:
         if run.flag:
             console.print(f"{run.label} is not complete ({run.flag}): only what it has is compared", style="yellow")
@@ -120,10 +124,10 @@ def _show_two(a: FinishedRun, b: FinishedRun, found: Comparison) -> None:
     _note()
 
 
-def _show_all(frames: dict[str, pd.DataFrame], protocol: Protocol, draws: int) -> None:
+def _show_all(frames: dict[str, pd.DataFrame], protocol: Protocol, draws: int, metrics: Sequence[Metric]) -> None:
     console.print()
     console.print(f"every pair, protocol {protocol.id}")
-    console.print(_table("", ["first", "second"], compare_all(frames, protocol, draws)))
+    console.print(_table("", ["first", "second"], compare_all(frames, protocol, draws, metrics=metrics)))
     _note()
 
 
@@ -150,7 +154,7 @@ def _table(title: str, labels: list[str], frame: pd.DataFrame) -> Table:
                 "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
             )
         table.add_row(
-            *(str(row[name]) for name in labels), row["metric"], _number(row["a"]), _number(row["b"]), gap,
+            *(str(row[name]) for name in labels), _directed(row["metric"]), _number(row["a"]), _number(row["b"]), gap,
             *(_p(row[name]) for name in ("p", *holm)), *(str(row[name]) for name in ("wins", "ties", "losses", "n")),
         )  # fmt: skip
     return table
@@ -167,6 +171,11 @@ def _flips(frame: pd.DataFrame) -> Table:
             row["id"], f"{row['rate']:.2f}", _number(row["a"]), _number(row["b"]), f"{row['difference']:+.2f}"
         )
     return table
+
+
+def _directed(metric: str) -> str:
+    """The metric, marked where less is better."""
+    return metric if find_metric(metric).higher_is_better else f"{metric} ↓"
 
 
 def _number(value: float) -> str:

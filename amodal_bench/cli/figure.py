@@ -12,7 +12,7 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
-from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.errors import Refused
 from amodal_bench.figures import style
 from amodal_bench.figures.bars import bar_figure
 from amodal_bench.figures.curves import TENTHS, curve_figure
@@ -22,6 +22,7 @@ from amodal_bench.figures.scatter import scatter_figure
 from amodal_bench.figures.source import open_first
 from amodal_bench.files.names import file_name, own_folder
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
+from amodal_bench.metrics.table import find_metrics, held, names
 from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.results.select import (
@@ -54,7 +55,7 @@ def figure(
     run: Annotated[list[Path] | None, typer.Option("--run", metavar="RUN", help="Just these folders of runs.")] = None,
     protocol: Annotated[str, typer.Option(help="One protocol.")] = DEFAULT,
     buckets: o.Buckets = None,
-    metric: Annotated[str | None, typer.Option(help="mIoU_full or mIoU_inv [default: both where both fit].")] = None,
+    metric: Annotated[str | None, typer.Option(help=f"One of {', '.join(names())} [default: the mIoUs].")] = None,
     rows: Annotated[
         str, typer.Option(metavar="worst:K|best:K|median:K|random:K|difference:K|ID,...", help="Rows of a grid.")
     ] = "worst:3,median:2,best:1",
@@ -129,7 +130,8 @@ def _draw(pen: _Pen, results: Path, found: Selection, out: Path | None, metric: 
     """
     if out:
         style.targets(out)
-    runs, left_out = labelled(found.runs), list(found.left_out)
+    asked = find_metrics(pen.metrics)
+    runs, left_out = [run.with_columns_of(asked) for run in labelled(found.runs)], list(found.left_out)
     blocks = {"": runs} if pen.kind is Kind.bars else by_data(runs)
     if out and len(blocks) > 1:
         raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")
@@ -160,11 +162,9 @@ def _protocol(kind: Kind, name: str, buckets: str | None) -> Protocol:
 
 
 def _metrics(protocol: Protocol, wanted: str | None) -> list[str]:
-    """The metrics to draw; raises where the protocol has none of that name."""
-    has = style.metric_names(protocol)
-    if wanted and wanted not in has:
-        raise UnknownName(f"metric of protocol {protocol.id}", wanted, has)
-    return [wanted] if wanted else has
+    """The metrics to draw; raises `UnknownName`, or `Refused` where the protocol has it not."""
+    asked = find_metrics([wanted] if wanted else None)
+    return [metric.name for metric in held(asked, protocol)]
 
 
 def _two(block: Sequence[FinishedRun]) -> tuple[FinishedRun, FinishedRun]:

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from amodal_bench.errors import Refused
+from amodal_bench.metrics.table import Metric, find_metrics, headline, names
 
 T = TypeVar("T")
 
@@ -30,6 +31,10 @@ Plugins = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE", 
 Results = Annotated[Path | None, typer.Option(help="Where runs are kept [default: results].")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of trained weights.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="One file of weights.")]
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", metavar="NAME[,NAME]", help=f"Of {', '.join(names())} [default: the mIoUs]."),
+]
 ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol(s), comma-separated.")]
 Buckets = Annotated[str | None, typer.Option(help="Occlusion buckets: edges 0,.25,.5,1 or '[0,.5);[.5,1]'.")]
 
@@ -40,6 +45,11 @@ def split_list(text: str, what: str) -> list[str]:
     if not all(names):
         raise Refused(f"--{what} takes names separated by commas, got {text!r}")
     return list(dict.fromkeys(names))
+
+
+def chosen_metrics(text: str | None) -> tuple[Metric, ...]:
+    """The metrics of `--metrics`, by default the headline ones; raises `UnknownName`."""
+    return find_metrics(split_list(text, "metrics")) if text is not None else headline()
 
 
 def split_seeds(text: str) -> list[int]:

@@ -9,22 +9,27 @@ from rich.text import Text
 
 from amodal_bench.cli.console import PlainConsole, plain
 from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.table import Metric
 from amodal_bench.results.data import Data, block_names
 from amodal_bench.results.finished import FinishedRun
 from amodal_bench.results.rank import Rank, ranks
 from amodal_bench.results.seeds import mean_and_spread, to_average
 from amodal_bench.results.summary import Summary, summarise
 
-METRICS = ("mIoU_full", "mIoU_inv")
 DIGITS = 2
 
 
-def show_runs(console: PlainConsole, runs: Sequence[FinishedRun], protocols: Sequence[Protocol]) -> None:
+def show_runs(
+    console: PlainConsole,
+    runs: Sequence[FinishedRun],
+    protocols: Sequence[Protocol],
+    metrics: Sequence[Metric] | None = None,
+) -> None:
     """The comparison, the buckets and where the runs lie.
 
     One block holds what may be compared: the same instances (split, options, fingerprint) and protocol.
     """
-    summaries = [summarise(run, protocol) for protocol in protocols for run in runs]
+    summaries = [summarise(run, protocol, metrics) for protocol in protocols for run in runs]
     blocks: dict[tuple[Data, str], list[Summary]] = {}
     for summary in summaries:
         blocks.setdefault((summary.run.data, summary.protocol.id), []).append(summary)
@@ -46,10 +51,12 @@ def tell_left_out(console: PlainConsole, lines: Iterable[str]) -> None:
 
 def _comparison(title: str, block: Sequence[Summary]) -> Table:
     protocol = block[0].protocol
-    subsets = [f"mIoU_full {interval}" for interval in protocol.subsets]
+    metrics = block[0].metrics
+    first = metrics[0]
     table = _table(plain((title, "bold"), f"  protocol {protocol.id}: {protocol.title}"), "method")
     for name in (
-        *(f"{metric} ↑" for metric in (*METRICS, *subsets)),
+        *(f"{metric.name} {metric.arrow}" for metric in metrics),
+        *(f"{first.name} {interval} {first.arrow}" for interval in protocol.subsets),
         "n",
         "n_occluded",
         *(["n_unmatched"] if any(summary.n_unmatched for summary in block) else []),
@@ -57,15 +64,15 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
         "s/instance",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    ranked = {metric: _ranked(block, metric) for metric in METRICS}
+    ranked = {metric: _ranked(block, metric) for metric in metrics}
     several = len({summary.run.seed for summary in block}) > 1
     for place, summary in enumerate(block):
         run = summary.run
         name = f"{run.name} (seed {run.seed})" if several else run.name
         table.add_row(
             name + (f" {run.state}" if run.state in ("partial", "running") else ""),
-            *(_cell(summary, metric, bold=ranked[metric][place] == "best") for metric in METRICS),
-            *(_cell(summary, "mIoU_full", "range", str(interval)) for interval in protocol.subsets),
+            *(_cell(summary, metric.name, bold=ranked[metric][place] == "best") for metric in metrics),
+            *(_cell(summary, first.name, "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),
             *([str(summary.n_unmatched)] if any(s.n_unmatched for s in block) else []),
@@ -87,15 +94,15 @@ def _add_spread(table: Table, block: Sequence[Summary]) -> None:
     table.add_section()
     for name in dict.fromkeys(summary.run.name for summary in block):
         kept = to_average([summary.run for summary in block if summary.run.name == name]).runs
-        rows = [[s.value(metric) for s in block if s.run in kept] for metric in METRICS]
+        rows = [[s.value(metric.name) for s in block if s.run in kept] for metric in block[0].metrics]
         cells = ["{:.2f} ± {:.2f}".format(*mean_and_spread(r["value"] for r in row if r is not None)) for row in rows]
         table.add_row(f"{name}, mean ± sd of {len(kept)} seeds", *cells)
 
 
-def _ranked(block: Sequence[Summary], metric: str) -> list[Rank]:
+def _ranked(block: Sequence[Summary], metric: Metric) -> list[Rank]:
     """Of whole runs without errors, and only among several."""
-    rows = [summary.value(metric) for summary in block]
-    values = [math.nan if row is None else float(row["value"]) for row in rows]
+    rows = [summary.value(metric.name) for summary in block]
+    values = [math.nan if row is None else metric.sign * float(row["value"]) for row in rows]
     classes = ["" if summary.run.ranked else None for summary in block]
     return ranks(list(zip(classes, values, strict=True)), DIGITS)
 
@@ -111,13 +118,13 @@ def _cell(summary: Summary, metric: str, subset: str = "all", rates: str = "", *
 def _buckets(block: Sequence[Summary]) -> Table:
     table = _table("by occlusion rate (hidden / amodal)", "rate")
     table.add_column("n", justify="right")
-    metrics = [metric for metric in METRICS if block[0].value(metric) is not None]
+    metrics = [metric for metric in block[0].metrics if metric.within(block[0].protocol)]
     for summary in block:
         for metric in metrics:
-            table.add_column(plain(summary.run.name, f"{metric} ↑", sep="\n"), justify="right")
+            table.add_column(plain(summary.run.name, f"{metric.name} {metric.arrow}", sep="\n"), justify="right")
     for interval in block[0].protocol.buckets:
-        first = block[0].value(metrics[0], "bucket", str(interval))
-        cells = [_cell(s, metric, "bucket", str(interval)) for s in block for metric in metrics]
+        first = block[0].value(metrics[0].name, "bucket", str(interval))
+        cells = [_cell(s, metric.name, "bucket", str(interval)) for s in block for metric in metrics]
         table.add_row(
             str(interval),
             str(0 if first is None else first["n"]),

@@ -14,7 +14,7 @@ from amodal_bench.errors import UnknownName
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
 from amodal_bench.results.select import RunQuery, nothing_left, results_runs
-from amodal_bench.tables.measured import SCORES, Wanted, build, no_runs
+from amodal_bench.tables.measured import Wanted, build, no_runs
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import FORMATS
 from amodal_bench.tables.sheet import Sheet
@@ -59,9 +59,7 @@ def tables(
 def table(
     methods: Annotated[str | None, typer.Option("--methods", "-m", help="Names of runs [default: all].")] = None,
     datasets: Annotated[str | None, typer.Option("--datasets", "-d", help="Datasets [default: all].")] = None,
-    metrics: Annotated[
-        str, typer.Option(help="mIoU_full, mIoU_inv, visible_missed, hidden_missed, spill, found.")
-    ] = ",".join(SCORES),
+    metrics: o.Metrics = None,
     protocol: o.ProtocolName = None,
     buckets: Annotated[
         str | None, typer.Option(help="Occlusion buckets too: 'protocol' for its own, edges, or intervals.")
@@ -84,7 +82,7 @@ def table(
             methods=o.split_list(methods, "methods") if methods else None,
             datasets=o.split_list(datasets, "datasets") if datasets else None,
         ),
-        metrics=o.split_list(metrics, "metrics"),
+        metrics=o.chosen_metrics(metrics),
         buckets=bool(buckets),
         floor=floor,
         timings=timings,

@@ -24,7 +24,7 @@ def bar_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequence[
     most = sum(len(block) for block in blocks.values())
     figure = style.new_figure(max(4.5, 1.2 + 0.62 * most + 0.4 * len(blocks)), 2.6 * len(names) + 0.7)
     panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    tables = {run: metrics(run.instances, protocol) for run in runs}
+    tables = {run: metrics(run.instances, protocol, metrics=names) for run in runs}
     for axes, name in zip(panels, names, strict=True):
         style.tidy(axes)
         axes.grid(False, axis="x")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 TENTHS = "0,.1,.2,.3,.4,.5,.6,.7,.8,.9,1"
 
 
-def points(run: FinishedRun, protocol: Protocol, draws: int = 2000) -> pd.DataFrame:
+def points(run: FinishedRun, protocol: Protocol, draws: int = 2000, names: Sequence[str] | None = None) -> pd.DataFrame:
     """`scoring.metrics` of the protocol's buckets with `rate`: the mean rate of the instances in each."""
-    table = metrics(run.instances, protocol, draws=draws)
+    table = metrics(run.instances, protocol, draws=draws, metrics=names)
     table = table[table["subset"] == "bucket"].reset_index(drop=True)
     rates = score(run.instances, protocol).rate
     inside = {str(bucket): rates[bucket.contains(rates)] for bucket in protocol.buckets}
@@ -37,7 +37,7 @@ def curve_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequenc
     """
     figure = style.new_figure(4.4 * len(names) + 0.6, 4.2)
     panels = figure.subplots(2, len(names), sharex=True, squeeze=False, height_ratios=[5, 1])
-    tables = [points(run, protocol) for run in runs]
+    tables = [points(run, protocol, names=names) for run in runs]
     for column, name in enumerate(names):
         upper, lower = panels[0, column], panels[1, column]
         for place, (run, table) in enumerate(zip(runs, tables, strict=True)):

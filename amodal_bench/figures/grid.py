@@ -9,10 +9,10 @@ import pandas as pd
 from amodal_bench.errors import RunDamaged
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.pick import Rule, choose
-from amodal_bench.figures.scatter import COLUMNS
 from amodal_bench.figures.source import Source, readable_masks
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import by_instance
+from amodal_bench.metrics.table import find_metric
 from amodal_bench.results.finished import FinishedRun
 from amodal_bench.types import Image
 
@@ -27,8 +27,9 @@ DPI = 200
 
 def scores(runs: Sequence[FinishedRun], protocol: Protocol, metric: str) -> pd.DataFrame:
     """id, rate and one column a run (percent), of the instances that all runs have; `a` and `b` are the first two."""
-    tables = [by_instance(run.instances, protocol).set_index("id") for run in runs]
-    columns = {run.label: 100 * table[COLUMNS[metric]] for run, table in zip(runs, tables, strict=True)}
+    column = find_metric(metric).column
+    tables = [by_instance(run.instances, protocol, [metric]).set_index("id") for run in runs]
+    columns = {run.label: 100 * table[column] for run, table in zip(runs, tables, strict=True)}
     joined = pd.concat([tables[0]["rate"], *(c.rename(name) for name, c in columns.items())], axis=1, join="inner")
     letters = dict(zip("ab", columns, strict=False))
     return joined.assign(**{letter: joined[name] for letter, name in letters.items()}).reset_index(names="id")

@@ -9,6 +9,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.figures import style
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import by_instance
+from amodal_bench.metrics.table import Metric, find_metric
 from amodal_bench.results.finished import FinishedRun
 
 if TYPE_CHECKING:
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 20_000  # from here on density, not dots
-COLUMNS = {"mIoU_full": "iou_full", "mIoU_inv": "iou_inv"}
 
 
 def paired(a: FinishedRun, b: FinishedRun, protocol: Protocol, metric: str) -> pd.DataFrame:
     """id, rate, `a` and `b` in percent, of the instances that both define; raises `Refused` where there is none."""
-    column = COLUMNS[metric]
-    left, right = (by_instance(run.instances, protocol).set_index("id") for run in (a, b))
+    column = find_metric(metric).column
+    left, right = (by_instance(run.instances, protocol, [metric]).set_index("id") for run in (a, b))
     both = pd.DataFrame({"rate": left["rate"], "a": 100 * left[column], "b": 100 * right[column]}).dropna()
     if both.empty:
         raise Refused(f"{a.label} and {b.label} have no instance in common that {protocol.id} scores for {metric}")
@@ -30,7 +30,7 @@ def paired(a: FinishedRun, b: FinishedRun, protocol: Protocol, metric: str) -> p
 
 
 def scatter_figure(a: FinishedRun, b: FinishedRun, protocol: Protocol, metric: str) -> "Figure":
-    """IoU of A across, of B upwards, one dot an instance coloured by occlusion rate; density for very many."""
+    """A metric of A across, of B upwards, one dot an instance coloured by occlusion rate; density for very many."""
     table = paired(a, b, protocol, metric)
     figure = style.new_figure(5.2, 4.6)
     axes = figure.subplots()
@@ -42,8 +42,8 @@ def scatter_figure(a: FinishedRun, b: FinishedRun, protocol: Protocol, metric: s
     else:
         _dots(figure, axes, table)
     axes.set(xlim=(-2, 102), ylim=(-2, 102), aspect="equal")
-    axes.set_xlabel(_axis(a.label, table["a"], table["b"]))
-    axes.set_ylabel(_axis(b.label, table["b"], table["a"]))
+    axes.set_xlabel(_axis(a.label, table["a"], table["b"], find_metric(metric)))
+    axes.set_ylabel(_axis(b.label, table["b"], table["a"], find_metric(metric)))
     axes.set_title(
         f"{style.words(a.block)} · {metric} · {protocol.id} · n = {len(table):,}", fontsize=9, color="#555555"
     )
@@ -59,7 +59,7 @@ def _dots(figure: "Figure", axes: "Axes", table: pd.DataFrame) -> None:
     bar.solids.set_alpha(1)  # type: ignore[union-attr]
 
 
-def _axis(label: str, mine: pd.Series, other: pd.Series) -> str:
-    return (
-        f"{style.words(label)}: IoU (%)\nmean {mine.mean():.1f}, better in {100 * float((mine > other).mean()):.0f} %"
-    )
+def _axis(label: str, mine: pd.Series, other: pd.Series, metric: Metric) -> str:
+    better = mine > other if metric.higher_is_better else mine < other
+    what = "IoU" if metric.headline else metric.name
+    return f"{style.words(label)}: {what} (%)\nmean {mine.mean():.1f}, better in {100 * float(better.mean()):.0f} %"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from amodal_bench.errors import Refused
 from amodal_bench.files.cache import writing
 from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.table import headline
 from amodal_bench.text.printable import printable
 
 if TYPE_CHECKING:
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008, "Color universal design"; each line has its own marker too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-METRICS = ("mIoU_full", "mIoU_inv")
 FORMATS = ("png", "pdf")
 
 
 def metric_names(protocol: Protocol) -> list[str]:
-    """The metrics that a protocol has."""
-    states = {"mIoU_full": protocol.full, "mIoU_inv": protocol.invisible != "none"}
-    return [name for name, there in states.items() if there]
+    """The headline metrics that a protocol has."""
+    return [metric.name for metric in headline() if metric.within(protocol)]
 
 
 def colour(place: int) -> str:

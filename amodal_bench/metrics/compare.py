@@ -1,6 +1,6 @@
 """Is one method better than another on the same instances? Paired by instance, clustered by image or clip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -10,23 +10,25 @@ from numpy.typing import NDArray
 
 from amodal_bench.errors import Refused
 from amodal_bench.masks.counts import AMODAL, VISIBLE
-from amodal_bench.metrics.bootstrap import Floats
+from amodal_bench.metrics.cells import Bools, cell_table
 from amodal_bench.metrics.protocol import Protocol
-from amodal_bench.metrics.scores import DRAWS, Bools, Column, by_instance, cell_table, score_columns
-from amodal_bench.metrics.sign_flips import difference_intervals, sign_flip_p
+from amodal_bench.metrics.resampling import Floats, difference_intervals, sign_flip_p
+from amodal_bench.metrics.scores import DRAWS, Column, Scores, columns_of, score
+from amodal_bench.metrics.table import Metric, Names, find_metrics, held
 
 FLIPS = 10
-SCORES = {"mIoU_full": "iou_full", "mIoU_inv": "iou_inv"}
+Pairs = Sequence[tuple[Column, Column]]  # the same number of A and of B
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """A against B under one protocol; every difference is A - B in points of percent, above 0 where A is better.
+    """A against B under one protocol; every difference is A - B in points of percent.
 
+    Above 0 A is better, but where a lower value of the metric is (`Metric.higher_is_better`).
     `metrics`, `buckets` and `categories` have the columns metric, a, b (percent), difference, low, high (its 95 %
     interval), p (two-sided, sign flips of whole groups), wins, ties, losses (instances), n (instances) and groups;
     `buckets` has `rates` too and `categories` `category`. `flips` has id, category, rate, a, b, difference of the
-    instances whose full IoU differs most. `only_a` and `only_b` count the instances that the other run lacks:
+    instances whose first metric differs most. `only_a` and `only_b` count the instances that the other run lacks:
     they are left out.
     """
 
@@ -40,7 +42,14 @@ class Comparison:
     only_b: int
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: Protocol, draws: int = DRAWS, seed: int = 0) -> Comparison:
+def compare(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    protocol: Protocol,
+    draws: int = DRAWS,
+    seed: int = 0,
+    metrics: Names | None = None,
+) -> Comparison:
     """Compare two runs on the instances that both have.
 
     Args:
@@ -48,39 +57,50 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: Protocol, draws: int = D
         protocol: how instances are scored and put together.
         draws: of the bootstrap (the same groups for both runs) and of the sign flips; 0 leaves low, high, p NaN.
         seed: of the draws.
+        metrics: names of the table of metrics (default: the headline ones); those that the protocol has are compared.
 
     Raises:
-        Refused: no instance is in both, or the truth of one differs between them.
+        Refused: no instance is in both, the truth of one differs between them, or the protocol has none of the metrics.
+        UnknownName: no metric has such a name.
     """
+    asked = held(find_metrics(metrics), protocol)
     first, second = paired_frames(a, b)
+    scores = score(first, protocol), score(second, protocol)
     groups = np.asarray(pd.factorize(first["group_id"], sort=True)[0])
-    cells = _cells(first, second, protocol)
+    pairs = list(zip(*(columns_of(of_run, asked) for of_run in scores), strict=True))
+    cells = [*_cells(pairs), *_category_cells(pairs, first)]
     table = pd.DataFrame(_rows(cells, groups, draws, seed))
-    kinds = {kind: table[table["kind"] == kind].reset_index(drop=True) for kind in ("all", "bucket", "category")}
-    dropped = {"all": ["kind", "name"], "bucket": ["kind"], "category": ["kind"]}
-    renamed = {"all": {}, "bucket": {"name": "rates"}, "category": {"name": "category"}}
-    parts = {kind: part.drop(columns=dropped[kind]).rename(columns=renamed[kind]) for kind, part in kinds.items()}
     return Comparison(
         protocol=protocol,
-        metrics=parts["all"],
-        buckets=parts["bucket"],
-        categories=parts["category"],
-        flips=_flips(first, second, protocol),
+        metrics=_of_kind(table, "all"),
+        buckets=_of_kind(table, "bucket", "rates"),
+        categories=_of_kind(table, "category", "category"),
+        flips=_flips(first, *scores, asked[0]),
         n=len(first),
         only_a=len(a) - len(first),
         only_b=len(b) - len(second),
     )
 
 
+def _of_kind(table: pd.DataFrame, kind: str, label: str | None = None) -> pd.DataFrame:
+    """The rows of one kind, with their name in the column `label`."""
+    rows = table[table["kind"] == kind].drop(columns="kind").reset_index(drop=True)
+    return rows.rename(columns={"name": label}) if label else rows.drop(columns="name")
+
+
 def compare_all(
-    frames: Mapping[str, pd.DataFrame], protocol: Protocol, draws: int = DRAWS, seed: int = 0
+    frames: Mapping[str, pd.DataFrame],
+    protocol: Protocol,
+    draws: int = DRAWS,
+    seed: int = 0,
+    metrics: Names | None = None,
 ) -> pd.DataFrame:
     """Every pair of several runs: the columns of `Comparison.metrics` after `first`, `second`, with `p_holm`.
 
     `p_holm` is corrected over all pairs of one metric (Holm 1979).
     """
     tables = [
-        compare(frames[x], frames[y], protocol, draws, seed).metrics.assign(first=x, second=y)
+        compare(frames[x], frames[y], protocol, draws, seed, metrics).metrics.assign(first=x, second=y)
         for x, y in combinations(frames, 2)
     ]
     if not tables:
@@ -155,27 +175,30 @@ class _Cell:
         return self.a.counted & self.b.counted if self.a.pooled else self.defined
 
     def outcomes(self) -> dict[str, int]:
-        """Instances that A wins, ties and loses by their IoU."""
+        """Instances that A wins, ties and loses; the better one is the smaller one where the metric says so."""
         inside = self.defined
         x, y = (c.numerator[inside] / c.denominator[inside] for c in (self.a, self.b))
+        if not self.a.metric.higher_is_better:
+            x, y = y, x
         return {"wins": int((x > y).sum()), "ties": int((x == y).sum()), "losses": int((x < y).sum())}
 
 
-def _cells(a: pd.DataFrame, b: pd.DataFrame, protocol: Protocol) -> list[_Cell]:
-    pairs = list(zip(score_columns(a, protocol), score_columns(b, protocol), strict=True))
-    cells = [
-        _Cell(x.labels["subset"], x.labels["rates"], x, y) for x, y in pairs if x.labels["subset"] in ("all", "bucket")
-    ]
-    if "category" not in a:
-        return cells
-    codes, names = pd.factorize(a["category"], sort=True)
-    whole = [(x, y) for x, y in pairs if x.labels["subset"] == "all"]
+def _cells(pairs: Pairs) -> list[_Cell]:
+    """Overall and by bucket."""
+    parts = ("all", "bucket")
+    return [_Cell(x.labels["subset"], x.labels["rates"], x, y) for x, y in pairs if x.labels["subset"] in parts]
+
+
+def _category_cells(pairs: Pairs, frame: pd.DataFrame) -> Iterator[_Cell]:
+    """By category, where the dataset has any."""
+    if "category" not in frame:
+        return
+    codes, names = pd.factorize(frame["category"], sort=True)
+    whole = [pair for pair in pairs if pair[0].labels["subset"] == "all"]
     for code, category in enumerate(names):
         inside = np.asarray(codes == code, dtype=np.bool_)
         for x, y in whole:
-            parts = (replace(c, counted=c.counted & inside) for c in (x, y))
-            cells.append(_Cell("category", str(category), *parts))
-    return cells
+            yield _Cell("category", str(category), *(replace(c, counted=c.counted & inside) for c in (x, y)))
 
 
 def _rows(cells: Sequence[_Cell], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
@@ -191,7 +214,7 @@ def _rows(cells: Sequence[_Cell], groups: NDArray[np.int64], draws: int, seed: i
     p = sign_flip_p(sums, draws=draws, seed=seed)
     return [
         {
-            "kind": cell.kind, "name": cell.name, "metric": cell.a.labels["metric"],
+            "kind": cell.kind, "name": cell.name, "metric": cell.a.metric.name,
             "a": values[0, k], "b": values[1, k], "difference": values[0, k] - values[1, k],
             "low": 100 * low[k], "high": 100 * high[k], "p": p[k],
             **cell.outcomes(), "n": int(cell.both.sum()), "groups": len(np.unique(groups[cell.both])),
@@ -200,19 +223,12 @@ def _rows(cells: Sequence[_Cell], groups: NDArray[np.int64], draws: int, seed: i
     ]  # fmt: skip
 
 
-def _flips(a: pd.DataFrame, b: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    first, second = by_instance(a, protocol), by_instance(b, protocol)
-    metric = "iou_full" if protocol.full else "iou_inv"
+def _flips(rows: pd.DataFrame, a: Scores, b: Scores, metric: Metric) -> pd.DataFrame:
+    """The instances of `rows` whose scores in one metric differ most."""
+    x, y = (100 * scores.values(metric) for scores in (a, b))
     table = pd.DataFrame(
-        {
-            "id": first["id"],
-            "category": first.get("category"),
-            "rate": first["rate"],
-            "a": 100 * first[metric],
-            "b": 100 * second[metric],
-        }
+        {"id": rows["id"], "category": rows.get("category"), "rate": a.rate, "a": x, "b": y, "difference": x - y}
     )
-    table["difference"] = table["a"] - table["b"]
     table = table[table["difference"].abs() > 0]
     order = np.lexsort([table["id"].to_numpy(dtype=str), -table["difference"].abs().to_numpy()])
     return table.iloc[order[:FLIPS]].reset_index(drop=True)

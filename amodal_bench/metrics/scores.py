@@ -1,141 +1,156 @@
 """From counts to scores: per instance, per protocol, per occlusion bucket, with intervals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from amodal_bench.masks.counts import AMODAL, COLUMNS, GIVEN, GIVEN_COLUMNS, PREDICTED, VISIBLE
-from amodal_bench.metrics.bootstrap import blocks, ratio_intervals
-from amodal_bench.metrics.protocol import Interval, Protocol
+from amodal_bench.errors import Refused
+from amodal_bench.metrics.cells import Bools, Cells, cell_table, effective_counts, ungiven
+from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.resampling import blocks, ratio_intervals
+from amodal_bench.metrics.table import A, Metric, Names, V, Weights, find_metrics, weights
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 DRAWS = 2000
+_LABELS = ("protocol", "subset", "rates", "metric", "value", "n", "n_undefined", "low", "high")
+
+_AMODAL = weights(A)
+_HIDDEN = weights(A & ~V)
+_VISIBLE = weights(V)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Numerators and denominators of a protocol's two scores, one entry an instance.
+    """Many instances under one protocol: their pixels, and who counts.
 
-    `rate` is |hidden| / |amodal|. `counted` is who counts for the full score, `counted_invisible` for the
-    invisible one; a counted instance whose denominator is 0 is undefined. Unmatched instances that a protocol
-    leaves out count nowhere and have empty denominators.
+    `counts` (N, 8) are the pixels by (predicted, amodal, visible) after the protocol has pasted and clipped. `rate` is
+    |hidden| / |amodal|. `counted` is who counts for metrics of the whole object, `counted_invisible` for those of the
+    hidden part; a counted instance whose denominator is 0 is undefined. `left_out` are unmatched instances that the
+    protocol leaves out: they count nowhere and have no score. `rows` are what was scored, with the columns of measures.
     """
 
+    protocol: Protocol
+    counts: Cells
     rate: Floats
-    intersection: Floats
-    union: Floats
-    hidden_intersection: Floats
-    hidden_union: Floats
     occluded: Bools
     counted: Bools
     counted_invisible: Bools
+    left_out: Bools
+    rows: pd.DataFrame
 
-    def iou(self) -> Floats:
-        """Full IoU, NaN where undefined."""
-        return _ratio(self.intersection, self.union)
+    def parts(self, metric: Metric) -> tuple[Floats, Floats]:
+        """Numerator and denominator (N,) of a metric, in pixels; the denominator is 0 where it is undefined.
 
-    def invisible_iou(self) -> Floats:
-        """Invisible IoU, |P & A - V| / |(P | A) - V|, NaN where undefined or not counted."""
-        return np.where(self.counted_invisible, _ratio(self.hidden_intersection, self.hidden_union), np.nan)
+        Raises `Refused` where the rows lack the columns of its measure.
+
+        Where `undefined: one` holds, nothing predicted of nothing is perfect: one pixel of one, or none of one where
+        the metric counts errors.
+        """
+        numerator, denominator = (self._sum(metric, what) for what in (metric.numerator, metric.denominator))
+        if self.protocol.undefined == "one" and metric.counts == "full":
+            empty = denominator == 0
+            numerator = np.where(empty, float(metric.higher_is_better), numerator)
+            denominator = np.where(empty, 1.0, denominator)
+        return numerator, np.where(self.left_out, 0.0, denominator)
+
+    def _sum(self, metric: Metric, pixels: Weights | str) -> Floats:
+        if not isinstance(pixels, str):
+            return _total(self.counts, pixels)
+        if pixels not in self.rows:
+            raise Refused(
+                f"{metric.name} is measured from masks, and these rows have no column {pixels}: make it with "
+                f"`amodal-bench measure RUN --metric {metric.measure}`; in Python, "
+                f"Run.frame(metrics=[{metric.name!r}]) reads it"
+            )
+        return self.rows[pixels].to_numpy(dtype=np.float64)
+
+    def who(self, metric: Metric) -> Bools:
+        """Which instances count for a metric."""
+        return self.counted if metric.counts == "full" else self.counted_invisible
+
+    def values(self, metric: Metric) -> Floats:
+        """A metric (N,) of each instance, a fraction; NaN where undefined, or not of an instance of its kind."""
+        ratio = _ratio(*self.parts(metric))
+        return ratio if metric.counts == "full" else np.where(self.counted_invisible, ratio, np.nan)
 
 
 def score(frame: pd.DataFrame, protocol: Protocol) -> Scores:
     """Apply a protocol's rules for pasting, clipping and counting to the counts of many instances."""
     table = cell_table(frame)
-    cells = range(table.shape[1])
-    width = table.shape[1]
-
-    def total(chosen: Iterable[int]) -> Floats:
-        summed = np.zeros(len(table))
-        for k in chosen:
-            summed += table[:, k]
-        return summed
-
-    given = GIVEN if width == 16 else VISIBLE
-
-    def predicted(k: int) -> bool:
-        return bool(k & PREDICTED) or (protocol.paste and bool(k & given))
-
-    def visible(k: int) -> bool:
-        return bool(k & VISIBLE) and (bool(k & AMODAL) or not protocol.clip_visible)
-
-    amodal = total(k for k in cells if k & AMODAL)
-    hidden = total(k for k in cells if k & AMODAL and not k & VISIBLE)
+    counts = effective_counts(table, protocol)
+    amodal, hidden = _total(counts, _AMODAL), _total(counts, _HIDDEN)
     rate = _ratio(hidden, amodal)
+    left_out = ungiven(table) & (protocol.unmatched == "leave_out")
+    inside = ~left_out
+    if protocol.rates:
+        inside &= protocol.rates.contains(rate)
     occluded = hidden > protocol.min_hidden
     if protocol.occluded == "signed":
-        occluded = amodal != total(k for k in cells if visible(k))
-    inside = protocol.rates.contains(rate) if protocol.rates else np.ones(len(table), dtype=np.bool_)
-    left_out = _ungiven(table) & (protocol.unmatched == "leave_out")
-    inside &= ~left_out
-    intersection = total(k for k in cells if predicted(k) and k & AMODAL)
-    union = total(k for k in cells if predicted(k) or k & AMODAL)
-    if protocol.undefined == "one":
-        intersection, union = (np.where(union == 0, 1.0, values) for values in (intersection, union))
-    hidden_union = total(k for k in cells if (predicted(k) or k & AMODAL) and not visible(k))
+        occluded = amodal != _total(counts, _VISIBLE)
     return Scores(
+        protocol=protocol,
+        counts=counts,
         rate=rate,
-        intersection=intersection,
-        union=np.where(left_out, 0.0, union),
-        hidden_intersection=total(k for k in cells if predicted(k) and k & AMODAL and not visible(k)),
-        hidden_union=np.where(left_out, 0.0, hidden_union),
         occluded=occluded & inside,
         counted=inside,
         counted_invisible=inside & (protocol.invisible != "none") & (occluded | (protocol.invisible == "all")),
+        left_out=left_out,
+        rows=frame,
     )
 
 
-def unmatched(frame: pd.DataFrame) -> Bools:
-    """Rows to which no visible mask from elsewhere was given: the mask that the method was given is empty."""
-    return _ungiven(cell_table(frame)) if _is_wide(frame) else np.zeros(len(frame), dtype=np.bool_)
+def by_instance(frame: pd.DataFrame, protocol: Protocol, metrics: Names | None = None) -> pd.DataFrame:
+    """`frame` with the columns `rate`, `occluded` and one a metric (fractions, NaN = undefined).
 
-
-def _ungiven(table: NDArray[np.int64]) -> Bools:
-    if table.shape[1] == GIVEN:
-        return np.zeros(len(table), dtype=np.bool_)
-    return np.asarray(table[:, GIVEN:].sum(axis=1) == 0, dtype=np.bool_)
-
-
-def by_instance(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """`frame` with the columns `rate`, `occluded`, `iou_full` and `iou_inv` (fractions, NaN = undefined)."""
+    `metrics` are names of the table of metrics, by default the headline ones: `iou_full` and `iou_inv`.
+    """
     scores = score(frame, protocol)
-    return frame.assign(
-        rate=scores.rate, occluded=scores.occluded, iou_full=scores.iou(), iou_inv=scores.invisible_iou()
-    )
+    columns = {metric.column: scores.values(metric) for metric in find_metrics(metrics)}
+    return frame.assign(rate=scores.rate, occluded=scores.occluded, **columns)
 
 
 def metrics(
-    frame: pd.DataFrame, protocols: Protocol | Sequence[Protocol], draws: int = DRAWS, seed: int = 0
+    frame: pd.DataFrame,
+    protocols: Protocol | Sequence[Protocol],
+    draws: int = DRAWS,
+    seed: int = 0,
+    metrics: Names | None = None,
 ) -> pd.DataFrame:
-    """One row per protocol, subset and score, in percent, with a 95 % interval.
+    """One row per protocol, subset and metric, in percent, with a 95 % interval.
 
     Args:
         frame: rows of instances.parquet with `v0..v7` (or `v0..v15`) and `group_id`.
         protocols: one or several; several share one pass of the bootstrap.
         draws: bootstrap draws; 0 leaves the intervals NaN.
         seed: of the bootstrap.
+        metrics: names of the table of metrics (default: the headline ones); a protocol gives those that it has.
 
     Returns:
         protocol, subset (`all`, `bucket` or `range`), rates, metric, value, low, high, n, n_undefined. A value
         that no instance defines is NaN with n = 0.
+
+    Raises:
+        UnknownName: no metric has such a name.
     """
     chosen = [protocols] if isinstance(protocols, Protocol) else list(protocols)
-    return measured([c for p in chosen for c in score_columns(frame, p)], frame["group_id"], draws, seed)
+    asked = find_metrics(metrics)
+    columns = [column for protocol in chosen for column in columns_of(score(frame, protocol), asked)]
+    return measured(columns, frame["group_id"], draws, seed)
 
 
 def measured(columns: Sequence["Column"], group_id: pd.Series, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
     """The table of `metrics` from columns that were computed before."""
-    return pd.DataFrame(_rows(columns, blocks(group_id), draws, seed))
+    return pd.DataFrame(_rows(columns, blocks(group_id), draws, seed), columns=_LABELS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One number to be printed: a ratio of sums over some instances."""
 
+    metric: Metric
     labels: dict[str, str]
     pooled: bool
     numerator: Floats
@@ -150,29 +165,29 @@ class Column:
         return np.where(defined, _ratio(self.numerator, self.denominator), 0.0), defined.astype(np.float64)
 
 
-def score_columns(frame: pd.DataFrame, protocol: Protocol) -> list[Column]:
-    """Every number that a protocol makes of a frame: both scores overall, in its subsets and in its buckets."""
-    return columns_of(score(frame, protocol), protocol)
+def columns_of(scores: Scores, metrics: Names | None = None) -> list[Column]:
+    """Every number that a protocol makes of scores: each metric overall, in its subsets and in its buckets."""
+    protocol = scores.protocol
+    parts = {metric: scores.parts(metric) for metric in find_metrics(metrics) if metric.within(protocol)}
+    return [
+        Column(
+            metric,
+            {"protocol": protocol.id, "subset": subset, "rates": rates, "metric": metric.name},
+            protocol.aggregate == "pooled",
+            *pair,
+            scores.who(metric) & inside,
+        )
+        for subset, rates, inside in _subsets(scores)
+        for metric, pair in parts.items()
+    ]
 
 
-def columns_of(scores: Scores, protocol: Protocol) -> list[Column]:
-    """The same from scores that were computed before."""
-    everything = np.ones(len(scores.rate), dtype=np.bool_)
-    parts: list[tuple[str, Interval | None, Bools]] = [("all", None, everything)]
-    parts += [("range", r, r.contains(scores.rate)) for r in protocol.subsets]
-    parts += [("bucket", r, r.contains(scores.rate)) for r in protocol.buckets]
-    columns = []
-    for subset, rates, inside in parts:
-        labels = {"protocol": protocol.id, "subset": subset, "rates": str(rates or "")}
-        pooled = protocol.aggregate == "pooled"
-        if protocol.full:
-            full = {**labels, "metric": "mIoU_full"}
-            columns.append(Column(full, pooled, scores.intersection, scores.union, scores.counted & inside))
-        if protocol.invisible != "none":
-            hidden = {**labels, "metric": "mIoU_inv"}
-            counted = scores.counted_invisible & inside
-            columns.append(Column(hidden, pooled, scores.hidden_intersection, scores.hidden_union, counted))
-    return columns
+def _subsets(scores: Scores) -> Iterator[tuple[str, str, Bools]]:
+    """(subset, rates, which instances): all, then the protocol's ranges of rates, then its buckets."""
+    yield "all", "", np.ones(len(scores.rate), dtype=np.bool_)
+    for subset, ranges in (("range", scores.protocol.subsets), ("bucket", scores.protocol.buckets)):
+        for rates in ranges:
+            yield subset, str(rates), rates.contains(scores.rate)
 
 
 def _rows(columns: Sequence[Column], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
@@ -193,15 +208,13 @@ def _rows(columns: Sequence[Column], groups: NDArray[np.int64], draws: int, seed
     return rows
 
 
-def cell_table(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """Counts (N, 8), or (N, 16) where the method was given other visible masks."""
-    names = [*COLUMNS, *GIVEN_COLUMNS] if _is_wide(frame) else list(COLUMNS)
-    return frame[names].to_numpy(dtype=np.int64)
-
-
-def _is_wide(frame: pd.DataFrame) -> bool:
-    given = [c for c in GIVEN_COLUMNS if c in frame]
-    return len(frame) > 0 and len(given) == len(GIVEN_COLUMNS) and all(frame[c].notna().all() for c in given)
+def _total(counts: Cells, pixels: Weights) -> Floats:
+    """(N,) weighted sums over the kinds of pixels."""
+    total = np.zeros(len(counts))
+    for kind, weight in enumerate(pixels):
+        if weight:
+            total += weight * counts[:, kind]
+    return total
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

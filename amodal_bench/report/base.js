@@ -2,7 +2,7 @@
 // Small parts that the rest is made of. All text goes in as text, never as markup.
 
 const content = JSON.parse(document.getElementById("content").textContent);
-const METRICS = ["mIoU_full", "mIoU_inv"];
+const METRICS = content.metrics;
 const byId = (id) => document.getElementById(id);
 
 /** An element with attributes and children; strings become text. */

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
+from amodal_bench.metrics.table import METRICS, PARTS, headline, others
 from amodal_bench.report import facts
 from amodal_bench.report.gallery import Wishes, gallery
-from amodal_bench.report.numbers import PARTS, Cells, cells, protocol_facts, rank, splits, spread
+from amodal_bench.report.numbers import Cells, cells, protocol_facts, rank, splits, spread
 from amodal_bench.report.pairs import chosen_pairs, pair
 from amodal_bench.results.finished import FinishedRun
 from amodal_bench.results.select import by_data, labelled, nothing_left, results_runs
@@ -73,6 +74,8 @@ def build(
         "pairs": pairs,
         "galleries": galleries,
         "parts": list(PARTS),
+        "metrics": [metric.name for metric in headline()],
+        "others": _others(numbers.values()),
         "legend": {name: f"rgb{rgb}" for name, rgb in ERRORS.items()},
     }
     page = out / "index.html"
@@ -145,6 +148,12 @@ def _numbers(
         rank(scored)
         found.update({run: (numbers, splits(run, protocols)) for run, numbers in scored})
     return found
+
+
+def _others(numbers: Iterable[tuple[Cells, dict[str, Any]]]) -> list[str]:
+    """The metrics that are no headline, in the order of the table: of those of measures what some run has."""
+    found = {name for cells, _ in numbers for subsets in cells.values() for name in subsets["all"]}
+    return [metric.name for metric in METRICS if metric in others() or (metric.name in found and not metric.headline)]
 
 
 def _run(run: FinishedRun, numbers: Cells, split: dict[str, Any]) -> dict[str, Any]:

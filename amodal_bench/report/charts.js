@@ -96,6 +96,17 @@ function stack(shares) {
   return bar;
 }
 
+/** A row a run: every metric that is no headline, with its interval. */
+function otherNumbers(runs, now) {
+  return runs.map((run) => {
+    const cells = run.cells[now.protocol.id][now.subset] || {};
+    return [run.label, ...content.others.map((name) => {
+      const [value, low, high] = cells[name] || [""];
+      return value ? `${value}${low ? ` [${low}, ${high}]` : ""}` : "-";
+    })];
+  });
+}
+
 function showSplits(now) {
   const parts = [];
   for (const [data, runs] of blocks(now)) {
@@ -106,7 +117,8 @@ function showSplits(now) {
       box.append(make("span", {}, run.label), there ? stack(shares) : make("span", { class: "none" }, "no instance"));
     }
     const rates = now.protocol.subsets.find((s) => s.name === now.subset);
-    parts.push(make("h3", {}, `${data}, ${rates ? rates.text : "all rates"}`), box);
+    const title = `${data}, ${rates ? rates.text : "all rates"}`;
+    parts.push(make("h3", {}, title), box, table(title, ["method", ...content.others], otherNumbers(runs, now), 1));
   }
   byId("errors-body").replaceChildren(...parts);
 }

@@ -14,8 +14,8 @@ from amodal_bench.figures import pictures
 from amodal_bench.figures.grid import scores
 from amodal_bench.figures.pick import ordered
 from amodal_bench.figures.source import Source, open_first, readable_masks
-from amodal_bench.figures.style import METRICS
 from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.table import headline
 from amodal_bench.report.numbers import printed
 from amodal_bench.report.pairs import order
 from amodal_bench.resolve.locate import DataFlags
@@ -48,14 +48,15 @@ def gallery(
     whole = [run for run in order(block, protocol) if len(run.instances) == most]
     shown = whole[:MOST_RUNS]
     labels = [run.label for run in shown]
-    tables = {name: scores(shown, protocol, name) for name in METRICS}
-    ids = gallery_ids(tables[METRICS[0]], labels, protocol, wishes.count)
+    tables = {metric.name: scores(shown, protocol, metric.name) for metric in headline()}
+    first = next(iter(tables.values()))
+    ids = gallery_ids(first, labels, protocol, wishes.count)
     items = list(_items(ids, tables, labels, shown[0]))
     fault = _draw(items, shown, wishes, images, number) if items else ""
     return {
         "data": block[0].block,
         "runs": labels,
-        "note": _note(len(items), len(tables[METRICS[0]]), len(block), len(whole)),
+        "note": _note(len(items), len(first), len(block), len(whole)),
         "fault": fault,
         "protocol": protocol.id,
         "items": items,
@@ -109,8 +110,10 @@ def _items(
         yield {
             "id": id,
             "category": "" if pd.isna(categories[id]) else str(categories[id]),
-            "rate": printed(float(rows[METRICS[0]][id]["rate"])),
-            "scores": {label: [printed(float(rows[name][id][label])) for name in METRICS] for label in labels},
+            "rate": printed(float(next(iter(rows.values()))[id]["rate"])),
+            "scores": {
+                label: [printed(float(of_metric[id][label])) for of_metric in rows.values()] for label in labels
+            },
             "files": {},
         }
 

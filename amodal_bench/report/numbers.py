@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-import pandas as pd
-
-from amodal_bench.figures.style import METRICS, metric_names
-from amodal_bench.metrics.error_split import error_split
+from amodal_bench.figures.style import metric_names
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
+from amodal_bench.metrics.table import METRICS, PARTS, Metric, find_metric, headline, others
 from amodal_bench.results.finished import FinishedRun
+from amodal_bench.results.measures.files import with_present
 from amodal_bench.results.rank import ranks
 
-PARTS = ("found", "visible_missed", "hidden_missed", "spill")
 Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)
 Cells = dict[str, dict[str, dict[str, Cell]]]  # protocol -> subset -> metric
 RANK = 5
@@ -46,9 +45,17 @@ def protocol_facts(protocol: Protocol) -> dict[str, Any]:
 
 
 def cells(run: FinishedRun, protocols: Sequence[Protocol], draws: int) -> Cells:
-    """Every number of a run, from one pass of the bootstrap."""
+    """Every number of a run: the headline metrics, then all others of the table, both from a pass of the bootstrap.
+
+    Of the metrics of a measure those that were measured.
+    """
     found: Cells = {protocol.id: {} for protocol in protocols}
-    for row in metrics(run.instances, protocols, draws=draws).to_dict("records"):
+    frame = with_present(run.instances, run.folder, run.record, METRICS)
+    more = [metric for metric in METRICS if metric.measure and metric.numerator in frame]
+    for row in chain(
+        metrics(frame, protocols, draws).to_dict("records"),
+        metrics(frame, protocols, draws, metrics=[*others(), *more]).to_dict("records"),
+    ):
         subset = f"{row['subset']} {row['rates']}".strip()
         numbers = [printed(row[name]) for name in ("value", "low", "high")]
         cell: Cell = [*numbers, int(row["n"]), int(row["n_undefined"]), 0]
@@ -64,11 +71,11 @@ def rank(block: Sequence[tuple[FinishedRun, Cells]]) -> None:
     for protocol, subsets in ranked[0].items():
         for subset, names in subsets.items():
             for name in names:
-                _rank_one([numbers[protocol][subset][name] for numbers in ranked])
+                _rank_one([numbers[protocol][subset][name] for numbers in ranked], find_metric(name))
 
 
-def _rank_one(column: Sequence[Cell]) -> None:
-    values = [("", float(cell[0]) if cell[0] else math.nan) for cell in column]
+def _rank_one(column: Sequence[Cell], metric: Metric) -> None:
+    values = [("", metric.sign * float(cell[0]) if cell[0] else math.nan) for cell in column]
     for cell, found in zip(column, ranks(values, DIGITS), strict=True):
         cell[RANK] = {"best": 1, "second": 2, "": 0}[found]
 
@@ -76,21 +83,17 @@ def _rank_one(column: Sequence[Cell]) -> None:
 def spread(numbers: Cells) -> dict[str, str]:
     """metric -> how many points lie between the protocols' values of one run; empty where one or none has it."""
     found = {}
-    for metric in METRICS:
-        values = [float(cell[0]) for subsets in numbers.values() if (cell := subsets["all"].get(metric)) and cell[0]]
-        found[metric] = printed(max(values) - min(values)) if len(values) > 1 else ""
+    for metric in headline():
+        name = metric.name
+        values = [float(cell[0]) for subsets in numbers.values() if (cell := subsets["all"].get(name)) and cell[0]]
+        found[name] = printed(max(values) - min(values)) if len(values) > 1 else ""
     return found
 
 
 def splits(run: FinishedRun, protocols: Sequence[Protocol]) -> dict[str, dict[str, list[str]]]:
     """protocol -> subset -> `PARTS` in percent, of the protocols with a full score."""
-    found = {}
-    for protocol in protocols:
-        table = error_split(run.instances, protocol)
-        names = ["all" if name == "all" else f"bucket {name}" for name in table["subset"]]
-        shares: pd.DataFrame = 100 * table[list(PARTS)]
-        found[protocol.id] = {
-            name: [printed(float(value), 1) for value in row]
-            for name, row in zip(names, shares.to_numpy(), strict=True)
-        }
+    found: dict[str, dict[str, list[str]]] = {protocol.id: {} for protocol in protocols}
+    for row in metrics(run.instances, protocols, draws=0, metrics=PARTS).to_dict("records"):
+        subset = f"{row['subset']} {row['rates']}".strip()
+        found[row["protocol"]].setdefault(subset, []).append(printed(row["value"], 1))
     return found

@@ -11,6 +11,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.metrics.compare import Comparison, compare
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import score
+from amodal_bench.metrics.table import FULL
 from amodal_bench.report.numbers import chance, printed
 from amodal_bench.results.finished import FinishedRun
 
@@ -20,7 +21,8 @@ MOST_CATEGORIES = 40
 
 def order(block: Sequence[FinishedRun], protocol: Protocol) -> list[FinishedRun]:
     """Runs with the best mean IoU first; whole ones before others."""
-    means = {run: float(np.nan_to_num(np.nanmean([0.0, *score(run.instances, protocol).iou()]))) for run in block}
+    scores = {run: score(run.instances, protocol).values(FULL) for run in block}
+    means = {run: float(np.nan_to_num(np.nanmean([0.0, *values]))) for run, values in scores.items()}
     return sorted(block, key=lambda run: (not run.ranked, -means[run], run.label))
 
 

@@ -19,8 +19,9 @@ from pycocotools.cocoeval import COCOeval
 from amodal_bench.errors import BadRecord, RunDamaged
 from amodal_bench.masks import rle
 from amodal_bench.masks.rle import Code
+from amodal_bench.metrics.cells import unmatched
 from amodal_bench.metrics.protocol import DEFAULT, Interval, Protocol, find_protocol
-from amodal_bench.metrics.scores import by_instance, unmatched
+from amodal_bench.metrics.scores import by_instance
 from amodal_bench.text.csv_text import cell
 
 CATEGORY = 1  # the one pseudo category: AP here asks for masks, not for classes

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from amodal_bench.errors import RunDamaged, RunUnfinished
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.metrics.scores import by_instance
+from amodal_bench.metrics.table import Metric, Names, find_metrics
 from amodal_bench.results.data import Data
+from amodal_bench.results.measures.files import with_measures
 from amodal_bench.store.folder import RunFolder, open_folder
 from amodal_bench.store.rows import FINISHED
 
@@ -148,19 +150,33 @@ class FinishedRun:
         """All rows, or these columns of them, which are not kept."""
         return self.folder.instances(columns)
 
-    def frame(self, protocol: str = DEFAULT) -> pd.DataFrame:
-        """One row an instance without errors: ids, counts, `rate`, `occluded`, `iou_full`, `iou_inv` (fractions).
+    def frame(self, protocol: str = DEFAULT, metrics: Names | None = None) -> pd.DataFrame:
+        """One row an instance without errors: ids, counts, `rate`, `occluded` and one column a metric (fractions).
+
+        `metrics` are names of the table of metrics (docs/metrics.md), by default `iou_full` and `iou_inv`. The columns
+        of the measures that they take are there too, for `score`; `Refused` where one was not made.
 
         A count `vK` is the number of pixels whose bits are K: 1 predicted, 2 amodal, 4 visible, and 8 in the visible
         mask that the method was given where that is not the ground truth's.
         """
-        return by_instance(self.instances, find_protocol(protocol))
+        asked = find_metrics(metrics)
+        return by_instance(self.having(asked), find_protocol(protocol), asked)
+
+    def having(self, metrics: Sequence[Metric]) -> pd.DataFrame:
+        """`instances` with the columns of what these metrics take from measures; `Refused` where one was not made."""
+        return with_measures(self.instances, self.folder, self.record, metrics)
 
     def as_asked(self, options: Mapping[str, Any], visible: str) -> bool:
         """Whether it was run with the preset as it is, these dataset options and these visible masks."""
         request = self.record["request"]
         asked = not request["params"] and dict(request["options"]) == dict(options)
         return asked and self.data.visible.split(":")[0] == visible
+
+    def with_columns_of(self, metrics: Sequence[Metric]) -> "FinishedRun":
+        """The same run, whose `instances` are those of `having`."""
+        other = copy.copy(self)
+        other.instances = self.having(metrics)  # takes the place of the cached value
+        return other
 
     def called(self, label: str, block: str) -> "FinishedRun":
         """The same run under other names."""

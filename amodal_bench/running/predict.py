@@ -145,16 +145,22 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
             current, worked = ahead, batch
 
 
+def planned_sample(dataset: AnyDataset, id: str, index: int) -> AmodalSample:
+    """The planned instance; raises where the dataset returns something else."""
+    sample = dataset[index]
+    if not isinstance(sample, AmodalSample):
+        raise TypeError(f"{id}: the dataset must return an AmodalSample, got {type(sample).__name__}")
+    if sample.query.id != id:
+        raise ValueError(f"{id}: the dataset returned another instance, {sample.query.id!r}, at {index}")
+    return sample
+
+
 def hold(dataset: AnyDataset, item: Item, images: dict[int, str]) -> Held:
-    """The planned instance; raises where the dataset returns something else.
+    """The planned instance as the loop holds it.
 
     `images` holds the addresses of this batch's images: two images in one array are one image by now.
     """
-    sample = dataset[item.index]
-    if not isinstance(sample, AmodalSample):
-        raise TypeError(f"{item.id}: the dataset must return an AmodalSample, got {type(sample).__name__}")
-    if sample.query.id != item.id:
-        raise ValueError(f"{item.id}: the dataset returned another instance, {sample.query.id!r}, at {item.index}")
+    sample = planned_sample(dataset, item.id, item.index)
     image = sample.query.image_id
     first = images.setdefault(sample.query.image.ctypes.data, image)
     if first != image:

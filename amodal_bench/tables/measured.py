@@ -1,35 +1,33 @@
 """Any table of what was run: methods down, datasets, protocols, scores and occlusion buckets across."""
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 
-from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.metrics.error_split import SHARES, error_split, floor_frame
+from amodal_bench.errors import Refused
+from amodal_bench.metrics.floor import floor_frame
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import metrics
+from amodal_bench.metrics.table import Metric, Names, find_metrics, together
 from amodal_bench.results.data import Data
 from amodal_bench.results.finished import FinishedRun
-from amodal_bench.results.rank import ranks
+from amodal_bench.results.rank import Rank, ranks
 from amodal_bench.results.seeds import to_average
 from amodal_bench.results.select import RunQuery, Selection, labelled
 from amodal_bench.tables.sheet import EMPTY, TIMINGS, Cell, Heading, Record, Sheet, measured_record, timing_cells
 from amodal_bench.tables.values import FLOOR, Measured, Scored, floor_of
 
-SCORES = ("mIoU_full", "mIoU_inv")
-ALIASES = {"mIoU": "mIoU_full", "mIoU_occ": "mIoU_inv", "inv_mIoU": "mIoU_inv"}
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a table shall hold. `buckets` adds the protocols' occlusion buckets."""
+    """What a table shall hold. `buckets` adds the protocols' occlusion buckets; no metrics are the headline ones."""
 
     protocols: Sequence[Protocol]
     query: RunQuery = field(default_factory=RunQuery)
-    metrics: Sequence[str] = SCORES
+    metrics: Names | None = None
     buckets: bool = False
     floor: bool = True
     timings: bool = False
@@ -38,22 +36,12 @@ class Wanted:
     title: str = "Measured"
 
 
-def metric_names(names: Sequence[str]) -> list[str]:
-    """Scores and shares of the error split by name, aliases of other papers resolved; raises `UnknownName`."""
-    known = (*SCORES, *SHARES)
-    found = [ALIASES.get(name, name) for name in names]
-    for name in found:
-        if name not in known:
-            raise UnknownName("metric", name, [*known, *ALIASES])
-    return list(dict.fromkeys(found))
-
-
 def build(selection: Selection, wanted: Wanted) -> Sheet:
     """The table; raises `Refused` where nothing that was asked for was run."""
     if not selection.runs:
         raise Refused(no_runs("the results folder"))
     runs = labelled(selection.select(wanted.query).runs)
-    return _Builder(runs, replace(wanted, metrics=metric_names(wanted.metrics))).sheet()
+    return _Builder(runs, wanted).sheet()
 
 
 def no_runs(where: object) -> str:
@@ -68,16 +56,25 @@ class _Place:
     data: Data
     heading: Heading
     protocol: Protocol
-    metric: str
+    metric: Metric
     subset: str = "all"
     rates: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A row of the table: its label, and a value a place."""
+
+    label: str
+    cells: Sequence[Measured | None]
 
 
 class _Builder:
     def __init__(self, runs: Sequence[FinishedRun], wanted: Wanted) -> None:
         self.wanted = wanted
+        self.metrics = find_metrics(wanted.metrics)
         self._scored = Scored()
-        self._floor_scores: dict[tuple[Data, str], pd.DataFrame] = {}
+        self._floor_scores: dict[tuple[Data, str, tuple[Metric, ...]], pd.DataFrame] = {}
         order = list(wanted.query.methods or sorted({run.name for run in runs}))
         datasets = list(wanted.query.datasets or sorted({run.data.dataset for run in runs}))
         self.runs = sorted(
@@ -87,37 +84,42 @@ class _Builder:
         self.blocks = sorted(self.names, key=lambda data: (datasets.index(data.dataset), data))
 
     def sheet(self) -> Sheet:
-        rows = [(label, [self._cell(runs, place) for place in self.places]) for label, runs in self._lines()]
+        lines = [_Line(label, [self._cell(runs, place) for place in self.places]) for label, runs in self._lines()]
         floors = [self._floor(place) for place in self.places] if self.wanted.floor else []
         if any(floors):
-            rows.append((FLOOR, floors))
-        classes = [
-            [self._class(label, m, place) for m, place in zip(cells, self.places, strict=True)] for label, cells in rows
-        ]
-        flat = [
-            (kind, m.value if m else float("nan"))
-            for (_, cells), kinds in zip(rows, classes, strict=True)
-            for m, kind in zip(cells, kinds, strict=True)
-        ]
-        ranked = iter(ranks(flat, self.wanted.digits))
-        body = [(label, [Cell.of(m, rank) if m else EMPTY for m, rank in zip(cells, ranked)]) for label, cells in rows]  # noqa: B905
+            lines.append(_Line(FLOOR, floors))
+        ranked = iter(self._ranks(lines))
         return Sheet(
             name=self.wanted.name,
             title=self.wanted.title,
             labels=("method",),
             columns=tuple(h for place in self.places for h in self._headings(place)),
-            rows=tuple(
-                ((label,), tuple(self._with_timings(printed, measured)))
-                for (label, printed), (_, measured) in zip(body, rows, strict=True)
-            ),
-            notes=tuple(dict.fromkeys(self._notes(rows))),
+            rows=tuple(((line.label,), tuple(self._printed(line, ranked))) for line in lines),
+            notes=tuple(dict.fromkeys(self._notes(lines))),
             digits=self.wanted.digits,
             records=tuple(
-                self._record(label, place, m)
-                for label, cells in rows
-                for place, m in zip(self.places, cells, strict=True)
+                self._record(line.label, place, value)
+                for line in lines
+                for place, value in zip(self.places, line.cells, strict=True)
             ),
         )
+
+    def _ranks(self, lines: Sequence[_Line]) -> list[Rank]:
+        """Of all cells, line by line: a column's values are ranked with one another."""
+        ranked = []
+        for line in lines:
+            for column, (place, value) in enumerate(zip(self.places, line.cells, strict=True)):
+                unranked = value is None or value.flag or line.label == FLOOR
+                height = place.metric.sign * value.value if value else math.nan
+                ranked.append((None if unranked else column, height))
+        return ranks(ranked, self.wanted.digits)
+
+    def _printed(self, line: _Line, ranked: Iterator[Rank]) -> Iterator[Cell]:
+        for place, value in zip(self.places, line.cells, strict=True):
+            rank = next(ranked)
+            yield Cell.of(value, rank) if value else EMPTY
+            if self._timed(place):
+                yield from timing_cells(value)
 
     @cached_property
     def places(self) -> list[_Place]:
@@ -126,17 +128,15 @@ class _Builder:
         for data in self.blocks:
             for protocol in self.wanted.protocols:
                 group = f"{self.names[data]} {protocol.id}"
-                for metric in self.wanted.metrics:
-                    higher = metric not in SHARES or metric == "found"
-                    found.append(_Place(data, Heading(group, metric, higher), protocol, metric))
+                for metric in self.metrics:
+                    if not metric.within(protocol):
+                        continue
+                    higher = metric.higher_is_better
+                    found.append(_Place(data, Heading(group, metric.name, higher), protocol, metric))
                     for interval in protocol.buckets if self.wanted.buckets else ():
-                        heading = Heading(group, f"{metric} {interval}", higher)
+                        heading = Heading(group, f"{metric.name} {interval}", higher)
                         found.append(_Place(data, heading, protocol, metric, "bucket", str(interval)))
-        return [place for place in found if self._has(place)]
-
-    def _has(self, place: _Place) -> bool:
-        exists = {"mIoU_full": place.protocol.full, "mIoU_inv": place.protocol.invisible != "none"}
-        return exists.get(place.metric, True)
+        return found
 
     def _lines(self) -> Iterator[tuple[str, list[FinishedRun]]]:
         """(label, runs): one line a name; runs of one name and data that are not averaged get lines with keys."""
@@ -152,20 +152,19 @@ class _Builder:
 
     def _cell(self, runs: Sequence[FinishedRun], place: _Place) -> Measured | None:
         own = [run for run in runs if run.data == place.data]
-        if place.metric not in SHARES:
-            return self._scored.over_seeds(own, place.protocol, place.metric, place.subset, place.rates)
-        return self._share(own, place) if own else None
+        return self._scored.over_seeds(own, place.protocol, place.metric.name, place.subset, place.rates)
 
     def _floor(self, place: _Place) -> Measured | None:
         """What the visible mask alone would score, from any run on these instances; None where a run is that."""
-        if place.metric in SHARES or place.data not in self._floors:
+        if place.data not in self._floors or place.metric.measure:
             return None
         run, floor = self._floors[place.data]
-        key = (place.data, place.protocol.id)
+        name, scored_with = place.metric.name, together(place.metric)
+        key = (place.data, place.protocol.id, scored_with)
         if key not in self._floor_scores:
-            self._floor_scores[key] = metrics(floor, place.protocol)
-        like = self._scored.measured(run, place.protocol, place.metric, place.subset, place.rates)
-        return like and floor_of(self._floor_scores[key], like, place.metric, place.subset, place.rates)
+            self._floor_scores[key] = metrics(floor, place.protocol, metrics=scored_with)
+        like = self._scored.measured(run, place.protocol, name, place.subset, place.rates)
+        return like and floor_of(self._floor_scores[key], like, name, place.subset, place.rates)
 
     @cached_property
     def _floors(self) -> dict[Data, tuple[FinishedRun, pd.DataFrame]]:
@@ -178,13 +177,8 @@ class _Builder:
                 found[data] = (runs[0], floor_frame(runs[0].instances))
         return found
 
-    def _class(self, label: str, measured: Measured | None, place: _Place) -> Hashable:
-        if measured is None or measured.flag or label == FLOOR or place.metric in SHARES:
-            return None
-        return (self.places.index(place), measured.data)
-
     def _timed(self, place: _Place) -> bool:
-        first = place.subset == "all" and place.metric == self.wanted.metrics[0]
+        first = place.subset == "all" and place.metric == self.metrics[0]
         return self.wanted.timings and first and place.protocol == self.wanted.protocols[0]
 
     def _headings(self, place: _Place) -> Iterator[Heading]:
@@ -192,46 +186,30 @@ class _Builder:
         if self._timed(place):
             yield from (Heading(place.heading.group, name, higher_is_better=False) for name in TIMINGS)
 
-    def _with_timings(self, printed: Sequence[Cell], measured: Sequence[Measured | None]) -> Iterator[Cell]:
-        for place, cell, m in zip(self.places, printed, measured, strict=True):
-            yield cell
-            if self._timed(place):
-                yield from timing_cells(m)
-
-    def _notes(self, rows: Sequence[tuple[str, Sequence[Measured | None]]]) -> Iterator[str]:
+    def _notes(self, lines: Sequence[_Line]) -> Iterator[str]:
         yield "Percent; in brackets 95 % intervals (bootstrap over groups: the image, or the clip of a video)."
-        for label, cells in rows:
-            for m in cells:
+        for line in lines:
+            for m in line.cells:
                 if m is not None and m.runs:
                     seeds = f", mean and sd of {len(m.runs)} seeds" if len(m.runs) > 1 else ""
                     flag = f", {m.flag}, not ranked" if m.flag else ""
-                    yield f"{label} on {m.data}{seeds}{flag}: {' '.join(m.runs)}"
+                    yield f"{line.label} on {m.data}{seeds}{flag}: {' '.join(m.runs)}"
         for name in dict.fromkeys(run.name for run in self.runs):
             for data in self.blocks:
                 yield from _not_averaged([run for run in self.runs if (run.name, run.data) == (name, data)])
         for run in self.runs:
             if run.other_data:
                 yield f"{run.address} is on {run.other_data}."
-        if any(label == FLOOR for label, _ in rows):
+        if lines[-1].label == FLOOR:
             yield f"{FLOOR}: the floor, computed from the counts of the runs above; not ranked."
 
     def _record(self, label: str, place: _Place, m: Measured | None) -> Record:
         return {
             "method": label, "dataset": place.data.dataset, "split": place.data.split,
             "fingerprint": place.data.fingerprint,
-            "metric": place.metric, "subset": place.subset, "rates": place.rates, **measured_record(m),
+            "metric": place.metric.name, "subset": place.subset, "rates": place.rates, **measured_record(m),
             "protocol": place.protocol.id,
         }  # fmt: skip
-
-    def _share(self, runs: Sequence[FinishedRun], place: _Place) -> Measured | None:
-        """A share of the error split in percent, of the run with the lowest seed; without interval."""
-        name = "mIoU_full" if place.protocol.full else "mIoU_inv"
-        like = self._scored.measured(runs[0], place.protocol, name)
-        if like is None:
-            return None
-        table = error_split(runs[0].instances, place.protocol).set_index("subset")
-        share, n = table[place.metric][place.rates or "all"], table["n"][place.rates or "all"]
-        return replace(like, value=100 * share, low=math.nan, high=math.nan, spread=math.nan, n=int(n))
 
 
 def _specs(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from amodal_bench.errors import Refused
 from amodal_bench.metrics.protocol import Protocol
+from amodal_bench.metrics.table import Metric, together
 from amodal_bench.results.finished import FinishedRun, State
 from amodal_bench.results.seeds import Seeds, differing, mean_and_spread, to_average
 from amodal_bench.results.summary import Summary, summarise
@@ -42,19 +43,20 @@ class Scored:
     """Runs with their scores, each computed once."""
 
     def __init__(self) -> None:
-        self._summaries: dict[tuple[FinishedRun, Protocol], Summary] = {}
+        self._summaries: dict[tuple[FinishedRun, Protocol, tuple[Metric, ...]], Summary] = {}
 
-    def summary(self, run: FinishedRun, protocol: Protocol) -> Summary:
-        """The scores of a run under a protocol."""
-        if (run, protocol) not in self._summaries:
-            self._summaries[run, protocol] = summarise(run, protocol)
-        return self._summaries[run, protocol]
+    def summary(self, run: FinishedRun, protocol: Protocol, metric: str) -> Summary:
+        """The scores of a run under a protocol, those of a metric and of what is scored with it."""
+        key = (run, protocol, together(metric))
+        if key not in self._summaries:
+            self._summaries[key] = summarise(*key)
+        return self._summaries[key]
 
     def measured(
         self, run: FinishedRun, protocol: Protocol, metric: str, subset: str = "all", rates: str = ""
     ) -> Measured | None:
         """A value of a run, or None where the protocol has no such score."""
-        row = self.summary(run, protocol).value(metric, subset, rates)
+        row = self.summary(run, protocol, metric).value(metric, subset, rates)
         if row is None:
             return None
         return Measured(

@@ -12,7 +12,7 @@ FOUND = ["ok_folder", "fd_images_folder", "fd_mask_suffix", "fd_subfolders", "fd
 @pytest.mark.parametrize("name", FOUND)
 def test_a_layout_that_is_not_ambiguous_gives_its_value(cases: Path, tmp_path: Path, name: str) -> None:
     run = ab.bench("visible", "folder", root=cases / name, results=tmp_path)
-    values = ab.metrics(run.frame()).query("metric == 'mIoU_full' and subset == 'all'")
+    values = ab.score(run.frame()).query("metric == 'mIoU_full' and subset == 'all'")
     assert run.record["funnel"]["kept"] == len(run.frame()) == 2
     assert values["value"].item() == pytest.approx(62.5)
 

@@ -17,7 +17,7 @@ from amodal_bench.resolve.registry import Registry
 from amodal_bench.results.recorded import Opened, Recorded
 from amodal_bench.results.verification import dataset as data
 from amodal_bench.results.verification import folder as on_disk
-from amodal_bench.results.verification.crew import Crew
+from amodal_bench.results.verification.crew import crew
 from amodal_bench.results.verification.ledger import Ledger
 from amodal_bench.results.verification.means import Means
 from amodal_bench.results.verification.orders import Orders
@@ -215,7 +215,7 @@ class _Check:
         orders = Orders(run=self._folder.path, record=record, means=self._means)
         count = self._means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS[self._means.quick]))
         if count > 1:
-            yield from Crew(orders, count).examine(pieces)
+            yield from crew(orders, count).results(pieces)
             return
         examiner = Examiner(opened.dataset if opened else None, orders.sixteen)
         yield from map(examiner.examine, pieces)

@@ -10,6 +10,7 @@ from amodal_bench.masks import rle
 from amodal_bench.masks.counts import COLUMNS, GIVEN_COLUMNS
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.metrics.scores import score
+from amodal_bench.metrics.table import FULL, INVISIBLE
 from amodal_bench.plugin import AnyDataset, Settings
 from amodal_bench.results.verification.ledger import Ledger, Problem
 from amodal_bench.results.verification.rows import GROUP, Counts, check_rows, counts_of
@@ -37,9 +38,8 @@ class Sums(Settings):
         """Of counts (N, 8) or (N, 16)."""
         names = (*COLUMNS, *GIVEN_COLUMNS)[: counts.shape[1]]
         scores = score(pd.DataFrame(counts, columns=list(names)), find_protocol(DEFAULT))
-        full, invisible = scores.iou()[scores.counted], scores.invisible_iou()
-        defined = [values[~np.isnan(values)] for values in (full, invisible)]
-        (full, invisible) = defined
+        both = (scores.values(metric)[scores.who(metric)] for metric in (FULL, INVISIBLE))
+        full, invisible = (values[~np.isnan(values)] for values in both)
         return cls(
             full=float(full.sum()), n_full=len(full), invisible=float(invisible.sum()), n_invisible=len(invisible)
         )
