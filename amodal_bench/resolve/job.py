@@ -90,7 +90,19 @@ def open_dataset(
     settings = build(plugin.cls.Options, options, f"dataset {name!r} (--set dataset.KEY=VALUE)")
     dataset = plugin.cls(location, split or plugin.cls.card.default_split, settings)
     plain_name(dataset.split, f"split of {name}")
+    check_first_id(name, dataset)
     return dataset, location, plugin.source
+
+
+def check_first_id(name: str, dataset: AnyDataset) -> None:
+    """Raise `Refused` where the ids are not this dataset's, as those of a copied adapter that kept a name are not."""
+    first = next(iter(dataset.ids()), None)
+    own = f"{name}/{dataset.split}/"
+    if isinstance(first, str) and not first.startswith(own):
+        raise Refused(
+            f"the dataset {name!r} gives ids of another: the first is {first!r}, expected {own}IMAGE/ANN; "
+            "make them with self.id_of(image, annotation)"
+        )
 
 
 def prepare(request: Request) -> Job:

@@ -66,7 +66,7 @@ def dataset_location(name: str, flags: DataFlags) -> Location:
         root = Path(environment) / name
     else:
         root = own.root or (paths.data_root or Path("data")) / name
-    return Location(root=root, images=flags.image_root or own.images, cache=cache_folder())
+    return Location(name=name, root=root, images=flags.image_root or own.images, cache=cache_folder())
 
 
 def weights_root(flag: Path | None) -> Path:
