@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import chosen_protocols, results_folder
+from amodal_bench.cli.bench import chosen_protocols
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
@@ -19,6 +19,7 @@ from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.metrics.compare import Comparison, compare, compare_all
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
+from amodal_bench.resolve.locate import results_root
 from amodal_bench.results.reading import nothing_left
 from amodal_bench.store.folder import open_folder
 from amodal_bench.tables.runs import RunBook, StoredRun
@@ -41,7 +42,7 @@ def compare_(
         raise Refused(f"compare takes at least two runs, got {len(runs)}")
     if draws < 1:
         raise Refused(f"--draws takes a whole number from 1, got {draws}")
-    chosen, left_out = _chosen(runs, results_folder(results), dataset, split, seed)
+    chosen, left_out = _chosen(runs, results_root(results), dataset, split, seed)
     check_same_data(chosen)
     for each in chosen_protocols(protocol, buckets):
         if len(chosen) == 2:

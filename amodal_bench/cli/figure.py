@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import Refused, UnknownName
@@ -23,7 +22,7 @@ from amodal_bench.figures.scatter import scatter_figure
 from amodal_bench.figures.source import open_first
 from amodal_bench.files.names import file_name, own_folder
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
-from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.locate import DataFlags, results_root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +76,7 @@ def figure(
         flags=DataFlags(data_root=data_root, root=root, image_root=image_root),
         plugins=o.none_if_empty(plugin),
     )
-    _draw(pen, results_folder(results), wanted, out, metric)
+    _draw(pen, results_root(results), wanted, out, metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

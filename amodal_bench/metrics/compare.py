@@ -16,7 +16,6 @@ from amodal_bench.metrics.scores import DRAWS, Bools, Column, by_instance, cell_
 from amodal_bench.metrics.sign_flips import difference_intervals, sign_flip_p
 
 FLIPS = 10
-SCORES = {"mIoU_full": "iou_full", "mIoU_inv": "iou_inv"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -101,7 +101,7 @@ class PaperTable:
         return _Pair(row, column, printed, derived, mark, self._measured(row, column))
 
     def _derived(self, row: RowSpec, column: ColumnSpec) -> float:
-        base = find_table(self.spec.derived_from or self.spec.name).row(row.id).printed
+        base = self._base().row(row.id).printed
         return _mean([base.get(name, math.nan) for name in column.mean_of]) - (
             _mean([base.get(name, math.nan) for name in column.minus]) if column.minus else 0.0
         )
@@ -135,7 +135,7 @@ class PaperTable:
 
     def _averaged(self, row: RowSpec, column: ColumnSpec) -> Measured | None:
         """The mean over datasets of whole measured values; no interval, since their draws are not of one set."""
-        base = find_table(self.spec.derived_from or self.spec.name)
+        base = self._base()
         sides = [[self._measured(row, base.column(name)) for name in names] for names in (column.mean_of, column.minus)]
         parts = [part for part in (*sides[0], *sides[1]) if part is not None]
         if len(parts) < len(sides[0]) + len(sides[1]) or len({part.protocol for part in parts}) > 1:
@@ -148,6 +148,10 @@ class PaperTable:
             runs=tuple(key for part in parts for key in part.runs), status=worst.status, n_error=worst.n_error,
             done=sum(part.done for part in parts), planned=sum(part.planned for part in parts),
         )  # fmt: skip
+
+    def _base(self) -> TableSpec:
+        """The table whose columns `mean_of` names."""
+        return find_table(self.spec.derived_from) if self.spec.derived_from else self.spec
 
     def _ranks(self, pairs: list[_Pair]) -> tuple[list[Rank], list[Rank]]:
         ranked = {self.marks[name]: self.spec.origins[name].ranked for name in self.marks}

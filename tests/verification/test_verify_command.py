@@ -68,7 +68,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import pyarrow as pa
-from amodal_bench import rle
+from amodal_bench.masks import rle
 from amodal_bench.store.rows import PLAN
 from amodal_bench.store.spec import RunSpec
 from amodal_bench.store.folder import run_folder
