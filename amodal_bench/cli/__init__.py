@@ -40,6 +40,7 @@ app = typer.Typer(
     help="Every amodal-segmentation method on every amodal dataset under every published protocol.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # rich would take `[default: results]` and `M[,M]` for markup and leave them out
     pretty_exceptions_enable=False,
 )
 
@@ -79,7 +80,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "export-run": export_run.export_run,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(_guarded(_command))
+    # The whole first paragraph: what is not given is cut after 45 characters.
+    app.command(_name, short_help=(_command.__doc__ or "").partition("\n\n")[0])(_guarded(_command))
 
 
 def main() -> None:
@@ -117,9 +119,11 @@ def _failed(error: OSError) -> str:
 
 
 def _misused(error: Any) -> int:
-    """Tell what is wrong with the command line; nothing where its help was printed already."""
+    """Tell what is wrong with the command line, or show the help where it is empty."""
     context, message = getattr(error, "ctx", None), error.format_message()
-    if message:
+    if context and message == context.get_help():
+        PlainConsole(stderr=True).print(*message.split("\n"), sep="\n", soft_wrap=True)
+    elif message:
         usage = f"\n{context.get_usage()}\nTry '{context.command_path} --help' for help." if context else ""
         _say(f"amodal-bench: {message}{usage}")
     return 2

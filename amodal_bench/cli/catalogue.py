@@ -76,7 +76,7 @@ def _methods(registry: Registry, broken: list[str]) -> Table:
 
 def _origin(kind: configs.Kind, name: str) -> str:
     """Where a configuration file comes from: of two that clash, the one from outside."""
-    found = [f"{file.path} ({file.origin})" for file in configs.files(kind) if file.name == name and file.origin]
+    found = [file.origin for file in configs.files(kind) if file.name == name and file.origin]
     return found[0] if found else ""
 
 

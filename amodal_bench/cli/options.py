@@ -12,7 +12,12 @@ T = TypeVar("T")
 
 Methods = Annotated[
     str | None,
-    typer.Option("--method", "-m", metavar="M[,M]", help="Methods or presets [default: configs/embedded.yaml]."),
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="M[,M]",
+        help="Methods, presets or YAML files of presets [default: configs/embedded.yaml].",
+    ),
 ]
 Datasets = Annotated[str, typer.Option("--dataset", "-d", metavar="D[,D]", help="Datasets.")]
 Split = Annotated[str | None, typer.Option(help="Split (default: the dataset's own).")]
@@ -30,7 +35,14 @@ Plugins = Annotated[list[Path] | None, typer.Option("--plugin", metavar="FILE", 
 Results = Annotated[Path | None, typer.Option(help="Where runs are kept [default: results].")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of trained weights.")]
 Checkpoint = Annotated[Path | None, typer.Option(help="One file of weights.")]
-ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol(s), comma-separated.")]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="P[,P]",
+        help="Protocols: ids, names or YAML files; P:field=value changes a field [default: instance-mean/1].",
+    ),
+]
 Buckets = Annotated[str | None, typer.Option(help="Occlusion buckets: edges 0,.25,.5,1 or '[0,.5);[.5,1]'.")]
 
 

@@ -24,7 +24,9 @@ _EVERY = 30.0  # seconds between the lines of a log
 
 
 def train(
-    method: Annotated[str, typer.Option("--method", "-m", metavar="M", help="Method or preset.")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="M", help="Method, preset or YAML file of a preset.")
+    ],
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML of the training, instead of the method's own.")
     ] = None,

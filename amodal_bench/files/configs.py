@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file, and where it comes from in words: empty where it is built in."""
+    """A file, and the folder or distribution it comes from: empty where it is built in."""
 
     path: Path
     origin: str = ""
@@ -56,7 +56,7 @@ def is_path(name: str) -> bool:
 
 def sources() -> list[Source]:
     """Every place that is looked into; raises `Refused` where ./amodal-bench.yaml names one that is none."""
-    own = [Source(_checked(folder), str(machine.CONFIG)) for folder in machine.read_paths().configs]
+    own = [Source(_checked(folder), str(folder)) for folder in machine.read_paths().configs]
     return [Source(CONFIGS), *own, *_installed()]
 
 

@@ -66,7 +66,7 @@ class Registry:
         """Which file or distribution a plugin comes from; empty where it is built in."""
         module = self._files[kind].get(name)
         if module:
-            return inspect.getfile(module)
+            return Path(inspect.getfile(module)).name
         found = [entry.dist.name for entry in _entries(kind) if entry.name == name and entry.dist]
         return found[0] if found else ""
 
