@@ -12,7 +12,7 @@ from amodal_bench.plugin import AnyDataset, AnyMethod, Runtime
 from amodal_bench.progress import Silent
 from amodal_bench.resolve import provenance
 from amodal_bench.resolve.job import Request, open_dataset, prepare
-from amodal_bench.resolve.locate import DataFlags, find_checkpoint, weights_root
+from amodal_bench.resolve.locate import DataFlags, find_checkpoint, results_root, weights_root
 from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.results.finished import FinishedRun, open_run
@@ -66,8 +66,12 @@ def load_method(
 
 
 def bench(method: str, dataset: str, **request: Any) -> FinishedRun:
-    """Run, or go on with, a method on a dataset; keywords as the fields of `job.Request`."""
-    job = prepare(Request(method=method, dataset=dataset, **request))
+    """Run, or go on with, a method on a dataset; keywords as the fields of `job.Request`.
+
+    The run lies where the command line puts it: `results`, else what ./amodal-bench.yaml says, else ./results.
+    """
+    results = results_root(request.pop("results", None))
+    job = prepare(Request(method=method, dataset=dataset, results=results, **request))
     run.bench(job)
     return open_run(job.folder.path)
 

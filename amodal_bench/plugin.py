@@ -108,8 +108,12 @@ class TrainingRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where a dataset's files lie: its own folder, images elsewhere (or None), the cache folder."""
+    """Which dataset is opened, and where its files lie: its own folder, images elsewhere (or None), the cache folder.
 
+    `name` is what the registry knows it by: every id begins with it.
+    """
+
+    name: str
     root: Path
     images: Path | None = None
     cache: Path
@@ -169,7 +173,8 @@ class Dataset(ABC, Generic[O]):
     """Read one split. A file in datasets/ holds one subclass; the file's name is the dataset's id.
 
     The constructor reads annotations and no pixels, fills `funnel`, and raises `DatasetNotReady` where files
-    are missing. It is a sequence of `AmodalSample` in the order of `ids()`.
+    are missing. It is a sequence of `AmodalSample` in the order of `ids()`. `name` and `split` are what it was opened
+    as; `id_of` makes an id with them.
     """
 
     card: ClassVar[DatasetCard]
@@ -179,6 +184,7 @@ class Dataset(ABC, Generic[O]):
         if split not in self.card.splits:
             raise UnknownName(f"split of {self.card.title}", split, self.card.splits)
         self.location = location
+        self.name = location.name
         self.split = split
         self.options = options
         self.funnel = Funnel()
@@ -198,6 +204,10 @@ class Dataset(ABC, Generic[O]):
         It names the contents, on any machine: never a size, a time or a path. What is kept under it (an index, a run)
         serves wherever it is the same. `amodal_bench.files.cache` has digests of files that are remembered.
         """
+
+    def id_of(self, image: object, annotation: object) -> str:
+        """`DATASET/SPLIT/IMAGE/ANN` of an instance of this dataset and split, in the dataset's own numbers."""
+        return f"{self.name}/{self.split}/{image}/{annotation}"
 
     def group(self, id: str) -> str:
         """What instances are drawn together from: the clip or scene; the image where there is none."""

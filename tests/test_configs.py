@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from amodal_bench.files.package import CONFIGS
 from amodal_bench.metrics import protocol
 from amodal_bench.resolve import presets
 from amodal_bench.resolve.registry import Registry
@@ -17,12 +18,12 @@ METHODS, DATASETS, PRESETS = REGISTRY.names("methods"), REGISTRY.names("datasets
 
 def test_no_preset_is_called_like_another_method() -> None:
     shared = set(METHODS) & set(PRESETS)
-    assert {presets.read_preset(presets.FOLDER / f"{name}.yaml").method for name in shared} == shared
+    assert {presets.read_preset(CONFIGS / "methods" / f"{name}.yaml").method for name in shared} == shared
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_names_what_there_is(name: str) -> None:
-    file = presets.read_preset(presets.FOLDER / f"{name}.yaml")
+    file = presets.read_preset(CONFIGS / "methods" / f"{name}.yaml")
     assert file.method in METHODS
     assert file.trained_on is None or file.trained_on in DATASETS
     assert file.title or name == file.method
@@ -34,10 +35,10 @@ def test_a_preset_names_what_there_is(name: str) -> None:
 def test_a_preset_called_like_a_method_has_its_defaults() -> None:
     for name in set(PRESETS) & set(METHODS):
         assert presets.find_preset(name, REGISTRY).params == REGISTRY.method(name).cls.Params()
-        assert presets.read_preset(presets.FOLDER / f"{name}.yaml").params == {}
+        assert presets.read_preset(CONFIGS / "methods" / f"{name}.yaml").params == {}
 
 
-@pytest.mark.parametrize("path", sorted(protocol.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "protocols").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_protocol_loads_under_the_name_of_its_file(path: Path) -> None:
     found = protocol.read_protocol(path)
     assert found.id.replace("/", "-") == path.stem

@@ -1,7 +1,9 @@
 """What every dataset must do: refuse in full where its files are missing, and keep its ids in order where not."""
 
 import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 
 from amodal_bench.errors import DatasetNotReady, Refused, UnknownName
-from amodal_bench.plugin import AnyDataset
+from amodal_bench.plugin import AnyDataset, Location
 from amodal_bench.resolve.job import open_dataset
 from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.export import export, find_format, format_names, prepare
 from amodal_bench.types import parse_id
 
 Cli = Callable[..., CompletedProcess[str]]
@@ -117,3 +120,43 @@ def test_an_embedded_datasets_published_count_holds(name: str, tmp_path: Path) -
     dataset, _, _ = open_dataset(name, REGISTRY, None, {}, DataFlags(root=tmp_path))
     published = card.splits[card.default_split]
     assert published.get("instances", len(dataset)) == len(dataset)
+
+
+# Ids: an adapter that is copied under another name has ids of its own.
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_copy_of_an_embedded_dataset_has_ids_of_its_own(name: str, tmp_path: Path) -> None:
+    cls = REGISTRY.dataset(name).cls
+    copy = cls(Location(name="a_copy", root=tmp_path, cache=tmp_path / "cache"), cls.card.default_split, cls.Options())
+    check_ids("a_copy", cls.card.default_split, copy)
+    assert copy[0].query.id == copy.ids()[0]
+
+
+@pytest.mark.parametrize("format", sorted(format_names(REGISTRY)))
+def test_a_copy_of_a_dataset_with_files_has_ids_of_its_own(format: str, plugins: Path, tmp_path: Path) -> None:
+    squares = Registry([plugins / "squares.py"])
+    source, _, _ = open_dataset("squares", squares, None, {"count": 12}, DataFlags())
+    layout = find_format(format, REGISTRY)
+    export(prepare(source, layout, tmp_path / "out", REGISTRY))
+    cls = REGISTRY.dataset(layout.dataset).cls
+    for split in cls.card.splits:
+        try:
+            own, _, _ = open_dataset(layout.dataset, REGISTRY, split, {}, DataFlags(root=tmp_path / "out"))
+        except DatasetNotReady:
+            continue
+        copy = cls(replace(own.location, name="a_copy"), split, own.options)
+        assert [id.split("/", 1)[1] for id in copy.ids()] == [id.split("/", 1)[1] for id in own.ids()]
+        check_ids("a_copy", split, copy)
+        assert copy[0].query.id == copy.ids()[0]
+
+
+def test_ids_of_another_dataset_are_refused_with_the_first_of_them(plugins: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "cubes.py"
+    shutil.copy(plugins / "squares.py", copy)
+    with pytest.raises(
+        Refused,
+        match=r"the dataset 'cubes' gives ids of another: the first is 'squares/test/00/0', expected "
+        r"cubes/test/IMAGE/ANN; make them with self\.id_of\(image, annotation\)",
+    ):
+        open_dataset("cubes", Registry([copy]), None, {}, DataFlags())

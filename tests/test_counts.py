@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from amodal_bench.masks import rle
-from amodal_bench.masks.counts import venn, venn_of_codes
+from amodal_bench.masks.counts import venn
 
 STACKS = hnp.arrays(np.bool_, st.tuples(st.just(4), st.integers(1, 25), st.integers(1, 25)))
 
@@ -20,9 +19,7 @@ def by_loop(masks: NDArray[np.bool_]) -> list[int]:
 
 @given(STACKS)
 def test_eight_counts_are_those_of_a_loop(stack: NDArray[np.bool_]) -> None:
-    expected = by_loop(stack[:3])
-    assert venn(*stack[:3]).tolist() == expected
-    assert venn_of_codes(*(rle.encode(mask) for mask in stack[:3])).tolist() == expected
+    assert venn(*stack[:3]).tolist() == by_loop(stack[:3])
 
 
 @given(STACKS)

@@ -7,8 +7,8 @@ import pytest
 
 from amodal_bench.errors import Refused
 from amodal_bench.files.documents import BadDocument, parse_json, parse_yaml, read_yaml
+from amodal_bench.files.machine import read_paths
 from amodal_bench.metrics.protocol import read_protocol
-from amodal_bench.resolve.locate import read_paths
 from amodal_bench.resolve.presets import parse_changes, read_preset
 from amodal_bench.running.train import read_train_file
 from amodal_bench.tables.spec import read_spec
@@ -44,20 +44,19 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("read", "what"),
-    [(read_preset, "a preset"), (read_protocol, "a protocol"), (read_spec, "a table"), (read_paths, "a list of paths")],
+    [
+        (read_preset, "a preset"),
+        (read_protocol, "a protocol"),
+        (read_spec, "a table"),
+        (read_paths, "a list of paths"),
+        (read_train_file, "a training file"),
+    ],
 )
 def test_every_reader_takes_the_bounded_way(read: Callable[[Path], object], what: str, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(LAUGHS)
     with pytest.raises(Refused, match=rf"own\.yaml: not {what}: it has an alias"):
         read(path)
-
-
-def test_a_training_file_takes_the_bounded_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("amodal_bench.running.train.FOLDER", tmp_path)
-    (tmp_path / "own.yaml").write_text(LAUGHS)
-    with pytest.raises(Refused, match=r"own\.yaml: not a training file: it has an alias"):
-        read_train_file("own")
 
 
 def test_a_value_on_the_command_line_takes_the_bounded_way() -> None:

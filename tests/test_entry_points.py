@@ -69,6 +69,48 @@ def test_list_shows_what_is_installed(installed: Path, cli: Cli) -> None:
     assert not lines(cli("list").stdout, "bounding_box")
 
 
+def test_a_distributions_presets_protocols_and_tables_are_found_and_listed(
+    installed: Path, cli: Cli, tmp_path: Path
+) -> None:
+    done = cli("list", PYTHONPATH=str(installed), COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"boxed +Bounding box, by a preset +nothing +ready +amodal-bench-example", done.stdout)
+    assert re.search(r"example/1 +mean of .* +amodal-bench-example", done.stdout)
+    assert re.search(r"example +Rectangles behind a bar +amodal-bench-example", done.stdout)
+    arguments = ("bench", "-m", "boxed", "-d", "bars", "--protocol", "example", "--results", tmp_path / "r")
+    done = cli(*arguments, PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
+    assert "protocol example/1" in done.stdout
+    done = cli("tables", "example", "--results", tmp_path / "r", PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
+    assert "example: 1 of 1 cells measured" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("no_such_package.configs", "no_such_package.configs: no such package"),
+        ("dist_bare", "it holds none of the folders methods/, protocols/, tables/, train/"),
+        ("dist_bare.configs", "no such folder"),
+    ],
+)
+def test_a_distribution_without_its_configs_is_told_and_stops_nothing(
+    value: str, fault: str, cli: Cli, tmp_path: Path
+) -> None:
+    """Its code is not run for this."""
+    (tmp_path / "dist_bare").mkdir()
+    (tmp_path / "dist_bare" / "__init__.py").write_text("raise SystemExit('imported')")
+    info = tmp_path / "bare-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bare\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[amodal_bench.configs]\nbare = {value}\n")
+    done = cli("list", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert f"broken: the configs of bare (amodal_bench.configs: {value}) cannot be read" in done.stdout
+    assert fault in done.stdout
+    assert lines(done.stdout, "visible")
+
+
 def test_bench_runs_both_and_keys_them_by_their_source(installed: Path, cli: Cli, tmp_path: Path) -> None:
     arguments = ("bench", "-m", "visible,bounding_box", "-d", "bars", "--results", tmp_path / "r")
     done = cli(*arguments, PYTHONPATH=str(installed))

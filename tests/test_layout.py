@@ -156,7 +156,7 @@ def behind(module: str, name: str) -> bool:
 
 
 def test_processes_are_started_in_one_place() -> None:
-    """`git` apart, which is no process of ours; `child` and the crew of `verify` and `measure` look after what it started."""
+    """`git` apart, which is none of ours; `child` and the crew look after what it started."""
     users = {s.name for s in (*core(), *plugins()) if "subprocess" in imports(s, everywhere=True)}
     assert users == {
         "amodal_bench/files/processes.py",

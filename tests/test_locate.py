@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from amodal_bench.errors import Refused, WeightsNotFound
-from amodal_bench.resolve.locate import DataFlags, dataset_location, find_checkpoint, read_paths, weights_root
+from amodal_bench.files.machine import read_paths
+from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.locate import DataFlags, dataset_location, find_checkpoint, weights_root
 from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.resolve.weights_header import read_metadata
@@ -104,3 +106,39 @@ def test_a_damaged_checkpoint_is_refused_before_torch_sees_it(tmp_path: Path) ->
     cut.write_bytes(struct.pack("<Q", 4) + b"oops" + b"1234")
     with pytest.raises(Refused, match="its header is not JSON"):
         read_metadata(cut)
+
+
+BACKED = TRAINED.replace(
+    "    def predict",
+    """    def pretrained(self, weights):
+        return {"backbone": weights / "backbone.bin"}
+
+    def predict""",
+)
+
+
+def test_two_backbones_under_one_adapter_are_two_keys(here: Path, plugins: Path) -> None:
+    (here / "learned.py").write_text(BACKED)
+    adapter = safetensors(here / "adapter.safetensors")
+    backbone = here / "weights" / "backbone.bin"
+    backbone.parent.mkdir()
+    specs = []
+    for contents in (b"vit_b", b"vit_l"):
+        backbone.write_bytes(contents)
+        files = (here / "learned.py", plugins / "squares.py")
+        specs.append(prepare(Request(method="learned", dataset="squares", plugins=files, checkpoint=adapter)).spec)
+    assert specs[0].checkpoint == specs[1].checkpoint
+    assert specs[0].pretrained != specs[1].pretrained
+    assert specs[0].key() != specs[1].key()
+
+
+def test_weights_that_lie_beside_a_plugin_are_found(here: Path) -> None:
+    (here / "own").mkdir()
+    (here / "own" / "learned.py").write_text(TRAINED)
+    preset = find_preset("learned", Registry([here / "own" / "learned.py"]))
+    with pytest.raises(WeightsNotFound, match=r"and: .*/own/weights/learned\.safetensors"):
+        find_checkpoint(preset, "kins", None, Path("weights"))
+    shipped = safetensors(here / "own" / "weights" / "learned.safetensors")
+    found = find_checkpoint(preset, "kins", None, Path("weights"))
+    assert found is not None
+    assert found.path == shipped

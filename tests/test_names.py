@@ -9,8 +9,8 @@ import pytest
 
 from amodal_bench.errors import Refused, UnknownName
 from amodal_bench.files.names import LONGEST, fault_of, file_name, plain_name
+from amodal_bench.files.package import CONFIGS
 from amodal_bench.metrics.protocol import find_protocol
-from amodal_bench.resolve import presets
 from amodal_bench.resolve.locate import find_checkpoint
 from amodal_bench.resolve.presets import find_preset, read_preset
 from amodal_bench.resolve.registry import Registry
@@ -82,8 +82,8 @@ def test_any_text_becomes_a_file_name_and_long_ones_stay_different() -> None:
 
 def test_a_preset_is_looked_up_and_never_a_path(tmp_path: Path) -> None:
     (tmp_path / "outside.yaml").write_text("method: visible\n")
-    name = os.path.relpath(tmp_path / "outside", presets.FOLDER.resolve())
-    assert (presets.FOLDER / f"{name}.yaml").is_file()
+    name = os.path.relpath(tmp_path / "outside", (CONFIGS / "methods").resolve())
+    assert (CONFIGS / "methods" / f"{name}.yaml").is_file()
     for given in (name, str(tmp_path / "outside")):
         with pytest.raises(UnknownName, match="unknown method or preset"):
             find_preset(given, Registry())
@@ -139,7 +139,7 @@ def test_a_split_leads_nowhere(command: str, tmp_path: Path, cli: Cli) -> None:
 
 def test_a_method_on_the_command_line_leads_nowhere(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "outside.yaml").write_text("method: visible\n")
-    name = os.path.relpath(tmp_path / "outside", presets.FOLDER.resolve())
+    name = os.path.relpath(tmp_path / "outside", (CONFIGS / "methods").resolve())
     done = cli("bench", "-m", name, "--limit", 2, "--results", tmp_path / "results")
     assert done.returncode == 2
     assert f"unknown method or preset {name!r}" in done.stderr

@@ -61,8 +61,10 @@ def test_parameters_are_frozen() -> None:
 def test_a_preset_is_a_method_with_parameters_and_a_plugin_name_means_its_defaults(
     plugins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presets, "FOLDER", tmp_path)
-    (tmp_path / "dilate-far.yaml").write_text("method: dilate\nparams: {most: 9}\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "amodal-bench.yaml").write_text("configs: [.]\n")
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "dilate-far.yaml").write_text("method: dilate\nparams: {most: 9}\n")
     registry = Registry([plugins / "dilate.py"])
     assert find_preset("dilate-far", registry).params.model_dump() == {"most": 9}
     assert find_preset("dilate-far", registry, {"most": 2}).params.model_dump() == {"most": 2}

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.metrics.protocol import Interval, find_protocol, protocols, read_protocol, with_buckets
+from amodal_bench.metrics.protocol import (
+    Interval,
+    find_protocol,
+    protocols,
+    read_protocol,
+    split_protocols,
+    with_buckets,
+)
 
 RATES = np.array([0, 0.005, 0.2, 0.4, 0.7, 1])
 
@@ -58,3 +65,54 @@ def test_a_file_with_an_unknown_field_is_refused_by_name(tmp_path: Path) -> None
     path.write_text("id: own/1\ntitle: t\nsource: s\nagregate: mean\n")
     with pytest.raises(Refused, match=r"own-1.yaml: not a protocol: (.|\n)*agregate"):
         read_protocol(path)
+
+
+# Overrides of a protocol's fields.
+
+
+def test_a_changed_field_shows_in_the_id() -> None:
+    changed = find_protocol("instance-mean/1:min_hidden=8")
+    assert (changed.id, changed.min_hidden) == ("instance-mean/1:min_hidden=8", 8)
+    assert find_protocol(changed.id) == changed
+    assert find_protocol("instance-mean:min_hidden=8").id == changed.id
+    assert find_protocol("instance-mean/1:min_hidden=0") == find_protocol("instance-mean/1")
+    many = find_protocol("pooled:paste=true,rates=[0.2, 0.5),min_hidden=3,subsets=[0,.1);[.9,1]")
+    assert many.id == "pooled/1:min_hidden=3,paste=true,rates=[0.2,0.5),subsets=[0,0.1);[0.9,1]"
+    assert find_protocol(many.id) == many
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("pooled/1,c2f/1", ["pooled/1", "c2f/1"]),
+        ("pooled/1:min_hidden=8,paste=true,c2f/1", ["pooled/1:min_hidden=8,paste=true", "c2f/1"]),
+        ("a.yaml:rates=[0,.5),b:rates=(.5, 1]", ["a.yaml:rates=[0,.5)", "b:rates=(.5, 1]"]),
+        ("pooled,pooled", ["pooled"]),
+    ],
+)
+def test_names_and_their_changes_stand_between_commas(text: str, names: list[str]) -> None:
+    assert split_protocols(text) == names
+
+
+def test_an_empty_name_of_a_protocol_is_refused() -> None:
+    with pytest.raises(Refused, match="--protocol takes names separated by commas, got 'pooled,,c2f'"):
+        split_protocols("pooled,,c2f")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "min_hiden=8",
+            r"unknown field of protocol pooled/1 'min_hiden'\. Did you mean 'min_hidden'\? Known: ",
+        ),
+        ("id=mine/1", "unknown field of protocol pooled/1 'id'"),
+        ("min_hidden=many", r"--protocol pooled/1:min_hidden=many: min_hidden=many: Input should be a valid integer"),
+        ("min_hidden=-1", "min_hidden=-1: Input should be greater than or equal to 0"),
+        ("aggregate=median", "aggregate=median: Input should be 'mean' or 'pooled'"),
+        ("rates=.2", r"rates=.2: .*an interval is written like \[0.2, 0.4\)"),
+    ],
+)
+def test_a_field_or_value_that_there_is_not_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(Refused, match=fault):
+        find_protocol(f"pooled/1:{text}")

@@ -2,16 +2,28 @@
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.resolve.presets import find_preset, preset_names
+from amodal_bench.files.package import CONFIGS
+from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
-from amodal_bench.tables.spec import FOLDER, find_table, published, read_spec, tables
+from amodal_bench.tables.names import check_names, known_names
+from amodal_bench.tables.spec import TableSpec, find_table, read_spec, tables
 
 LIST = Path(__file__).parent / "data" / "published_numbers.csv"
+
+
+def published(spec: TableSpec) -> Iterator[tuple[str, str, str, str, str, str, float, str]]:
+    """Every value that a table prints; derived columns are not printed anywhere."""
+    for row in spec.rows:
+        for column in spec.columns:
+            if column.id in row.printed:
+                place = (spec.paper, row.source or spec.table, row.method, row.setting, column.dataset, column.metric)
+                yield *place, row.printed[column.id], row.backbone
 
 
 def test_every_published_value_is_the_one_in_the_list_and_none_is_missing() -> None:
@@ -21,7 +33,7 @@ def test_every_published_value_is_the_one_in_the_list_and_none_is_missing() -> N
              r["diffusion_backbone"])
             for r in csv.DictReader(file)
         )  # fmt: skip
-    found = Counter(tuple(value) for spec in tables().values() for value in published(spec))
+    found = Counter(value for spec in tables().values() for value in published(spec))
     assert found == wanted
     assert found.total() == 198
 
@@ -58,27 +70,65 @@ def test_the_baselines_of_the_third_table_are_of_another_protocol_than_its_own_r
     assert (origins["conddiff-amo"].protocol, origins["conddiff-amo"].visible) == ("conddiff/1", "truth")
 
 
-@pytest.mark.parametrize("name", sorted(tables()))
-def test_columns_name_datasets_and_splits_that_exist(name: str) -> None:
-    registry = Registry()
-    known = set(registry.names("datasets"))
-    for column in find_table(name).columns:
-        if column.key in known:
-            assert column.split in registry.dataset(column.key).cls.card.splits, column.id
-    assert {c.key for c in find_table("conddiff-3").columns} >= {"kins", "cocoa_cls", "d2sa"}
+SHIPPED = sorted((CONFIGS / "tables").glob("*.yaml"))
 
 
-def test_presets_that_exist_can_be_made() -> None:
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_table_names_what_there_is(path: Path) -> None:
     registry = Registry()
-    known = {*registry.names("methods"), *preset_names()}
-    named = {row.preset for spec in tables().values() for row in spec.rows if row.preset}
-    assert {"conddiff", "conddiff-zeroshot", *(f"conddiff-{letter}" for letter in "abcdefghij")} <= named
-    for name in sorted(named & known):
+    spec = read_spec(path)
+    check_names(spec, known_names(spec, registry), path)
+    for name in {*spec.references, *(row.preset for row in spec.rows if row.preset)}:
         assert find_preset(name, registry).name == name
 
 
+def test_the_tables_name_what_they_re_make() -> None:
+    named = {row.preset for spec in tables().values() for row in spec.rows if row.preset}
+    assert {"conddiff", "conddiff-zeroshot", *(f"conddiff-{letter}" for letter in "abcdefghij")} <= named
+    assert {c.key for c in find_table("conddiff-3").columns} >= {"kins", "cocoa_cls", "d2sa"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        ("[visible, convex_hull]", "[visible, convex_hul]",
+         r"references: unknown method or preset 'convex_hul'\. Did you mean 'convex_hull'\? Known: "),
+        ("preset: conddiff\n", "preset: condiff\n",
+         r"row conddiff-amo: preset: unknown method or preset 'condiff'\. Did you mean 'conddiff'\?"),
+        ("key: kins,", "key: kin,", r"column KINS/mIoU_full: key: unknown dataset 'kin'\. Did you mean 'kins'\?"),
+        ("key: kins, split: test", "key: kins, split: tset",
+         r"column KINS/mIoU_full: split: unknown split 'tset'\. Did you mean 'test'\? Known: test, train\."),
+        ("title: ", "derived_from: conddiff-8\ntitle: ",
+         r"derived_from: unknown table 'conddiff-8'\. Did you mean 'conddiff-\d'\?"),
+    ],
+)  # fmt: skip
+def test_a_name_that_there_is_not_is_refused_with_file_field_and_suggestion(
+    before: str, after: str, fault: str, tmp_path: Path
+) -> None:
+    text = (CONFIGS / "tables" / "conddiff-3.yaml").read_text()
+    assert before in text
+    wrong = tmp_path / "conddiff-3.yaml"
+    wrong.write_text(text.replace(before, after, 1))
+    spec = read_spec(wrong)
+    with pytest.raises(Refused, match=rf"conddiff-3\.yaml: {fault}"):
+        check_names(spec, known_names(spec, Registry()), wrong)
+
+
+def test_a_method_and_a_dataset_that_were_run_are_known() -> None:
+    spec = find_table("conddiff-3")
+    own = spec.model_copy(
+        update={
+            "references": ("closing",),
+            "columns": (spec.columns[0].model_copy(update={"key": "dots", "split": "test"}),),
+        }
+    )
+    with pytest.raises(Refused, match=r"unknown method or preset 'closing'.* of --plugin is known once"):
+        check_names(own, known_names(own, Registry()), Path("own.yaml"))
+    check_names(own, known_names(own, Registry(), [("closing", "dots", "test")]), Path("own.yaml"))
+
+
 def test_a_file_that_is_no_table_is_refused_with_its_name_and_fault(tmp_path: Path) -> None:
-    text = (FOLDER / "tuning-free-2.yaml").read_text()
+    text = (CONFIGS / "tables" / "tuning-free-2.yaml").read_text()
     other = tmp_path / "other.yaml"
     other.write_text(text)
     with pytest.raises(Refused, match=r"other\.yaml: the file of table 'tuning-free-2' must be called"):
@@ -90,6 +140,11 @@ def test_a_file_that_is_no_table_is_refused_with_its_name_and_fault(tmp_path: Pa
         ("digits: 1", "digits: many", "not a table: .*digits"),
         ("id: full", "id: no-mask", "two rows have one id"),
         ("rows:", "rows: [", "not a table"),
+        (
+            "default_protocol: tuning-free/1",
+            "default_protocol: tuning-fre/1",
+            "default_protocol: unknown protocol 'tuning-fre/1'",
+        ),
     ):
         assert before in text
         wrong.write_text(text.replace(before, after, 1))

@@ -25,9 +25,9 @@ def test_the_key_is_twelve_hex_digits_and_does_not_depend_on_the_order_of_keys()
 @pytest.mark.parametrize(
     "change",
     [
-        {"method": "n"}, {"revision": 2}, {"params": {"a": 2, "b": 0.5}}, {"checkpoint": "c"}, {"method_source": "x"},
-        {"dataset": "e"}, {"split": "t"}, {"options": {"o": 1}}, {"fingerprint": "g"}, {"dataset_source": "y"},
-        {"visible": "predicted:1"}, {"seed": 1},
+        {"method": "n"}, {"revision": 2}, {"params": {"a": 2, "b": 0.5}}, {"checkpoint": "c"}, {"pretrained": "p"},
+        {"method_source": "x"}, {"dataset": "e"}, {"split": "t"}, {"options": {"o": 1}}, {"fingerprint": "g"},
+        {"dataset_source": "y"}, {"visible": "predicted:1"}, {"seed": 1},
     ],
 )  # fmt: skip
 def test_all_that_can_change_a_number_changes_the_key(change: dict[str, Any]) -> None:
@@ -68,3 +68,15 @@ def test_the_seed_of_an_instance_is_its_own_and_fits_63_bits(seed: int, id: str)
     assert 0 <= instance_seed(seed, id) < 2**63
     assert instance_seed(seed, id) != instance_seed(seed + 1, id)
     assert instance_seed(seed, id) != instance_seed(seed, id + "0")
+
+
+def test_two_pretrained_models_under_one_checkpoint_are_two_keys() -> None:
+    keys = {RunSpec(**BASE, checkpoint="c", pretrained=part).key() for part in (None, "vit_b", "vit_l")}
+    assert len(keys) == 3
+
+
+def test_the_keys_of_what_was_run_before_stay() -> None:
+    """They were made when pretrained models stood as the checkpoint, where there was no other."""
+    assert RunSpec(**BASE).key() == "4c2112863330"
+    assert RunSpec(**BASE, checkpoint="c").key() == "b73611519500"
+    assert RunSpec(**BASE, pretrained="c").key() == RunSpec(**BASE, checkpoint="c").key()

@@ -151,7 +151,7 @@ def test_runs_are_found_and_reserved_names_are_not(tmp_path: Path) -> None:
 
 def test_the_plan_keeps_groups_together_and_a_prefix_is_kept_by_a_longer_one(plugins: Path, tmp_path: Path) -> None:
     cls = Registry([plugins / "squares.py"]).dataset("squares").cls
-    dataset = cls(Location(root=tmp_path, cache=tmp_path), "test", cls.Options())
+    dataset = cls(Location(name="squares", root=tmp_path, cache=tmp_path), "test", cls.Options())
     whole = plan.make_plan(dataset)
     groups = whole["group_id"].to_pylist()
     assert groups != sorted(groups)
@@ -168,7 +168,9 @@ def test_groups_stand_in_the_order_of_their_hash_and_take_turns_in_shards(
     """By the definition, also where ids come in many pieces; the dataset's own order inside a group."""
     monkeypatch.setattr(plan, "_CHUNK", 7)
     cls = Registry([plugins / "squares.py"]).dataset("squares").cls
-    dataset = cls(Location(root=tmp_path, cache=tmp_path), "test", cls.Options.model_validate({"count": 60}))
+    dataset = cls(
+        Location(name="squares", root=tmp_path, cache=tmp_path), "test", cls.Options.model_validate({"count": 60})
+    )
     monkeypatch.setattr(dataset, "group", lambda id: f"{int(id.split('/')[2]) % 7}é")
     whole = plan.make_plan(dataset)
     hashed = sorted(

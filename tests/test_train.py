@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
+from amodal_bench.files.package import CONFIGS
 from amodal_bench.resolve.job import Request, prepare
 from amodal_bench.resolve.weights_header import read_metadata
 from amodal_bench.running import run, train
@@ -62,7 +63,7 @@ def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugin
         train.train(train.prepare(request_of(seed=1)), Silence())
 
     other = tmp_path / "bars.py"
-    other.write_text((plugins / "squares.py").read_text())
+    other.write_text((plugins / "squares.py").read_text().replace("squares/", "bars/"))
     common = {
         "method": "conddiff", "params": SMALL, "plugins": (plugins / "squares.py", other), "device": "cpu",
         "weights": tmp_path / "weights", "results": tmp_path / "results",
@@ -103,13 +104,19 @@ def test_a_split_without_instances_is_refused(request_of: Any, plugins: Path, tm
 
 
 def test_the_training_file_of_a_preset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "FOLDER", tmp_path)
-    assert train.read_train_file("none").training == {}
-    (tmp_path / "a.yaml").write_text("training: {epochs: 3}\n")
-    assert train.read_train_file("a").training == {"epochs": 3}
-    (tmp_path / "b.yaml").write_text("epochs: 3\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "amodal-bench.yaml").write_text("configs: [own]\n")
+    folder = tmp_path / "own" / "train"
+    folder.mkdir(parents=True)
+    assert train.find_train_file("none").training == {}
+    (folder / "a.yaml").write_text("training: {epochs: 3}\n")
+    assert train.find_train_file("a").training == {"epochs": 3}
+    (folder / "b.yaml").write_text("epochs: 3\n")
     with pytest.raises(Refused, match=r"b\.yaml: not a training file"):
-        train.read_train_file("b")
+        train.find_train_file("b")
+    assert train.find_train_file("b", folder / "a.yaml").training == {"epochs": 3}
+    with pytest.raises(Refused, match=r"c\.yaml: no such file"):
+        train.find_train_file("b", folder / "c.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"config": 1, "seconds": 0}', '{"config": "x"}'])
@@ -121,7 +128,7 @@ def test_a_damaged_record_of_a_training_is_named(text: str, request_of: Any) -> 
         train.check_same(job)
 
 
-@pytest.mark.parametrize("path", sorted(train.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "train").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_training_file_is_valid(path: Path) -> None:
     from amodal_bench.resolve.presets import build, find_preset
     from amodal_bench.resolve.registry import Registry
@@ -129,7 +136,7 @@ def test_every_training_file_is_valid(path: Path) -> None:
     preset = find_preset(path.stem, Registry())
     settings = preset.plugin.cls.Training
     assert settings is not None
-    build(settings, train.read_train_file(path.stem).training, path.stem)
+    build(settings, train.read_train_file(path).training, path.stem)
 
 
 def test_the_command_line_says_what_it_would_do(cli: Any, plugins: Path) -> None:

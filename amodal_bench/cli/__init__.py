@@ -49,13 +49,15 @@ def application(names: Iterable[str] = tuple(_COMMANDS)) -> typer.Typer:
         help="Every amodal-segmentation method on every amodal dataset under every published protocol.",
         no_args_is_help=True,
         add_completion=False,
+        rich_markup_mode=None,  # rich would take `[default: results]` and `M[,M]` for markup and leave them out
         pretty_exceptions_enable=False,
     )
     app.callback()(_nothing)  # without one, a single command would lose its name
     for name in names:
         module, _, function = _COMMANDS[name].partition(":")
         command: Callable[..., None] = getattr(import_module(f"{__name__}.{module}"), function)
-        app.command(name)(_guarded(command))
+        # The whole first paragraph: what is not given is cut after 45 characters.
+        app.command(name, short_help=(command.__doc__ or "").partition("\n\n")[0])(_guarded(command))
     return app
 
 

@@ -13,9 +13,9 @@ from amodal_bench.cli.faults import tell_errors, tell_files, tell_funnel
 from amodal_bench.cli.progress import make_console, reporter
 from amodal_bench.cli.show import show_runs
 from amodal_bench.errors import Refused, UnknownName
-from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
+from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, split_protocols, with_buckets
 from amodal_bench.resolve.job import Job, Request, prepare
-from amodal_bench.resolve.locate import read_paths
+from amodal_bench.resolve.locate import results_root
 from amodal_bench.resolve.predicted_visible import TRUTH, absolute
 from amodal_bench.resolve.presets import embedded_methods, parse_changes
 from amodal_bench.results.finished import load
@@ -68,7 +68,7 @@ def bench(
         "options": dataset_options,
         "visible": absolute(visible),
         "plugins": tuple(path.absolute() for path in o.none_if_empty(plugin)),
-        "results": results_folder(results),
+        "results": results_root(results),
         "device": device, "batch_size": batch_size, "workers": workers, "limit": limit, "max_errors": max_errors,
         "instance_timeout": instance_timeout,
         **o.absolute_all(**paths),
@@ -138,13 +138,8 @@ def _prepare_again(request: dict[str, Any], here: dict[str, Any], plugins: Seque
 
 def chosen_protocols(names: str | None, buckets: str | None) -> list[Protocol]:
     """The protocols of `--protocol` with the buckets of `--buckets`."""
-    found = [find_protocol(name) for name in o.split_list(names or DEFAULT, "protocol")]
+    found = [find_protocol(name) for name in split_protocols(names or DEFAULT)]
     return [with_buckets(p, buckets) for p in found] if buckets else found
-
-
-def results_folder(flag: Path | None) -> Path:
-    """--results > amodal-bench.yaml > ./results."""
-    return flag or read_paths().results or Path("results")
 
 
 def _run(job: Job, fresh: bool) -> bool:
@@ -184,15 +179,16 @@ def _run(job: Job, fresh: bool) -> bool:
 
 def describe_weights(job: Job) -> str:
     """Which weights a run takes and what they were trained on."""
+    told = []
+    if job.checkpoint:
+        facts = job.checkpoint.metadata
+        source = f", trained on {facts['dataset']}/{facts.get('split', '?')}" if "dataset" in facts else ""
+        setting = job.checkpoint.setting(job.spec.dataset)
+        told.append(f"{setting} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})")
     if job.pretrained.paths:
-        parts = job.pretrained.paths.items()
-        return "pretrained: " + ", ".join(f"{part} {path} ({job.pretrained.sha256[part][:12]})" for part, path in parts)
-    if not job.checkpoint:
-        return "none needed"
-    facts = job.checkpoint.metadata
-    source = f", trained on {facts['dataset']}/{facts.get('split', '?')}" if "dataset" in facts else ""
-    setting = job.checkpoint.setting(job.spec.dataset)
-    return f"{setting} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})"
+        parts = (f"{part} {path} ({job.pretrained.sha256[part][:12]})" for part, path in job.pretrained.paths.items())
+        told.append(f"pretrained: {', '.join(parts)}")
+    return "; ".join(told) or "none needed"
 
 
 def _describe(job: Job) -> None:

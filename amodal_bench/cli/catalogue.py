@@ -1,7 +1,9 @@
 """`list`: what there is, what it needs, whether it is ready."""
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from rich import box
 from rich.table import Table
@@ -11,29 +13,44 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.errors import Refused, WeightsNotFound
-from amodal_bench.metrics.protocol import DEFAULT, protocols
+from amodal_bench.files import configs
+from amodal_bench.metrics.protocol import DEFAULT, named_protocol
 from amodal_bench.plugin import MethodCard
 from amodal_bench.resolve.locate import DataFlags, dataset_location, find_checkpoint, weights_root
-from amodal_bench.resolve.presets import FOLDER, Preset, find_preset, preset_names, read_preset
+from amodal_bench.resolve.presets import Preset, find_preset
 from amodal_bench.resolve.registry import Registry
+from amodal_bench.running.train import read_train_file
+from amodal_bench.tables.spec import read_spec
 
+T = TypeVar("T")
+_Row = tuple[str | Text, ...]
+_TITLES = {"protocols": "protocols", "tables": "tables", "train": "training files"}
 _BROKEN = plain(("broken", "red"), ", see below")
 
 
 def list_(plugin: o.Plugins = None, data_root: o.DataRoot = None) -> None:
-    """Methods, datasets and protocols."""
+    """Methods, datasets, protocols, tables and training files."""
     registry = Registry(o.none_if_empty(plugin))
     console = make_console()
-    broken: list[str] = []
+    broken = [source.fault for source in configs.sources() if source.fault]
     console.print(_methods(registry, broken))
     console.print(_datasets(registry, data_root, broken))
-    console.print(_protocols())
-    for line in broken:
+    console.print(_files("protocols", named_protocol, lambda p: (p.id, p.title), broken))
+    console.print(_files("tables", read_spec, lambda spec: (spec.name, spec.title), broken))
+    console.print(_files("train", read_train_file, lambda file: ("", file.title), broken))
+    for line in dict.fromkeys(broken):
         console.print(plain(("broken", "red"), f": {line}"), soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(title: str, columns: Sequence[str], rows: Sequence[_Row]) -> Table:
+    """The last cell of each row says where it comes from; the column is left out where all is built in."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    outside = any(row[-1] for row in rows)
+    for name in (*columns, *(["from"] if outside else [])):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(row if outside else row[:-1]))
+    return table
 
 
 def missing_modules(card: MethodCard) -> list[str]:
@@ -42,20 +59,25 @@ def missing_modules(card: MethodCard) -> list[str]:
 
 
 def _methods(registry: Registry, broken: list[str]) -> Table:
-    table = _table("methods and presets")
-    for name in ("name", "what", "needs", "state"):
-        table.add_column(name, overflow="fold")
-    for name in sorted({*registry.names("methods"), *preset_names()}):
+    rows: list[_Row] = []
+    for name in sorted({*registry.names("methods"), *configs.names("methods")}):
+        origin = _origin("methods", name) or registry.origin("methods", name)
         try:
             preset = find_preset(name, registry)
         except Refused as error:
-            table.add_row(name, "", "", _BROKEN)
+            rows.append((name, "", "", _BROKEN, origin))
             broken.append(str(error))
             continue
         card = preset.plugin.cls.card
-        title = read_preset(FOLDER / f"{name}.yaml").title if name in preset_names() else card.title
-        table.add_row(name, title or card.title, card.weights or ", ".join(card.needs) or "nothing", _state(preset))
-    return table
+        needs = card.weights or ", ".join(card.needs) or "nothing"
+        rows.append((name, preset.title or card.title, needs, _state(preset), origin))
+    return _table("methods and presets", ("name", "what", "needs", "state"), rows)
+
+
+def _origin(kind: configs.Kind, name: str) -> str:
+    """Where a configuration file comes from: of two that clash, the one from outside."""
+    found = [file.origin for file in configs.files(kind) if file.name == name and file.origin]
+    return found[0] if found else ""
 
 
 def _state(preset: Preset) -> Text:
@@ -78,20 +100,19 @@ def _state(preset: Preset) -> Text:
 
 
 def _datasets(registry: Registry, data_root: Path | None, broken: list[str]) -> Table:
-    table = _table("datasets")
-    for name in ("name", "what", "splits", "state"):
-        table.add_column(name, overflow="fold")
+    rows: list[_Row] = []
     for name in registry.names("datasets"):
+        origin = registry.origin("datasets", name)
         try:
             card = registry.dataset(name).cls.card
         except Refused as error:
-            table.add_row(name, "", "", _BROKEN)
+            rows.append((name, "", "", _BROKEN, origin))
             broken.append(str(error))
             continue
         root = dataset_location(name, DataFlags(data_root=data_root)).root
         splits = plain(*((s, "bold" if s == card.default_split else "") for s in card.splits), sep=", ")
-        table.add_row(name, card.title, splits, _place(name, root, card.embedded))
-    return table
+        rows.append((name, card.title, splits, _place(name, root, card.embedded), origin))
+    return _table("datasets", ("name", "what", "splits", "state"), rows)
 
 
 def _place(name: str, root: Path, embedded: bool) -> Text:
@@ -102,10 +123,15 @@ def _place(name: str, root: Path, embedded: bool) -> Text:
     return plain(("not found", "yellow"), f": {root}")
 
 
-def _protocols() -> Table:
-    table = _table("protocols")
-    table.add_column("id")
-    table.add_column("what")
-    for protocol in protocols().values():
-        table.add_row(plain((protocol.id, "bold" if protocol.id == DEFAULT else "")), protocol.title)
-    return table
+def _files(
+    kind: configs.Kind, read: Callable[[Path], T], told: Callable[[T], tuple[str, str]], broken: list[str]
+) -> Table:
+    """`told` gives name and title of what was read, or no name where it is the file's."""
+    found, faults = configs.read_all(kind, read)
+    broken.extend(faults.values())
+    rows: list[_Row] = []
+    for name in configs.names(kind):
+        shown, title = told(found[name]) if name in found else ("", _BROKEN)
+        style = "bold" if shown == DEFAULT else ""
+        rows.append((plain((shown or name, style)), title, _origin(kind, name)))
+    return _table(_TITLES[kind], ("name", "what"), rows)

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import chosen_protocols, results_folder
+from amodal_bench.cli.bench import chosen_protocols
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
@@ -21,6 +21,7 @@ from amodal_bench.metrics.compare import Comparison, compare, compare_all
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.metrics.table import Metric, find_metric
+from amodal_bench.resolve.locate import results_root
 from amodal_bench.results.data import unlike
 from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.results.select import RunQuery, Selection, nothing_left, results_runs
@@ -45,7 +46,7 @@ def compare_(
     if draws < 1:
         raise Refused(f"--draws takes a whole number from 1, got {draws}")
     asked = o.chosen_metrics(metrics)
-    chosen, left_out = _chosen(runs, results_folder(results), RunQuery(datasets=_one(dataset), split=split, seed=seed))
+    chosen, left_out = _chosen(runs, results_root(results), RunQuery(datasets=_one(dataset), split=split, seed=seed))
     check_same_data(chosen)
     frames = [run.having(asked) for run in chosen]
     for each in chosen_protocols(protocol, buckets):

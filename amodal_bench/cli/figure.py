@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import Refused
@@ -23,7 +22,7 @@ from amodal_bench.figures.source import open_first
 from amodal_bench.files.names import file_name, own_folder
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, find_protocol, with_buckets
 from amodal_bench.metrics.table import find_metrics, held, names
-from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.locate import DataFlags, results_root
 from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.results.select import (
     RunQuery,
@@ -76,7 +75,7 @@ def figure(
         datasets=o.split_list(dataset, "dataset") if dataset else None,
         split=split,
     )
-    folder = results_folder(results)
+    folder = results_root(results)
     found = Selection([open_run(path) for path in run]) if run else _of_results(folder).select(query)
     pen = _Pen(
         kind=kind,

@@ -13,7 +13,12 @@ T = TypeVar("T")
 
 Methods = Annotated[
     str | None,
-    typer.Option("--method", "-m", metavar="M[,M]", help="Methods or presets [default: configs/embedded.yaml]."),
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="M[,M]",
+        help="Methods, presets or YAML files of presets [default: configs/embedded.yaml].",
+    ),
 ]
 Datasets = Annotated[str, typer.Option("--dataset", "-d", metavar="D[,D]", help="Datasets.")]
 Split = Annotated[str | None, typer.Option(help="Split (default: the dataset's own).")]
@@ -35,7 +40,14 @@ Metrics = Annotated[
     str | None,
     typer.Option("--metrics", metavar="NAME[,NAME]", help=f"Of {', '.join(names())} [default: the mIoUs]."),
 ]
-ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol(s), comma-separated.")]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="P[,P]",
+        help="Protocols: ids, names or YAML files; P:field=value changes a field [default: instance-mean/1].",
+    ),
+]
 Buckets = Annotated[str | None, typer.Option(help="Occlusion buckets: edges 0,.25,.5,1 or '[0,.5);[.5,1]'.")]
 
 

@@ -6,16 +6,15 @@ from typing import Annotated
 import typer
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import results_folder
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
 from amodal_bench.errors import Refused
 from amodal_bench.files.names import own_folder
-from amodal_bench.metrics.protocol import DEFAULT, find_protocol, protocols
+from amodal_bench.metrics.protocol import DEFAULT, find_protocol, protocols, split_protocols
 from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.report.build import build
 from amodal_bench.report.gallery import Wishes
-from amodal_bench.resolve.locate import DataFlags
+from amodal_bench.resolve.locate import DataFlags, results_root
 
 
 def report(
@@ -35,8 +34,8 @@ def report(
     if gallery < 0 or draws < 0:
         raise Refused(f"--gallery and --draws take whole numbers from 0, got {gallery} and {draws}")
     console = make_console()
-    folder = results_folder(results)
-    names = o.split_list(protocol, "protocol") if protocol else [DEFAULT, *(p for p in protocols() if p != DEFAULT)]
+    folder = results_root(results)
+    names = split_protocols(protocol) if protocol else [DEFAULT, *(p for p in protocols() if p != DEFAULT)]
     wishes = Wishes(
         count=gallery,
         flags=DataFlags(data_root=data_root, root=root, image_root=image_root),

@@ -6,20 +6,23 @@ from typing import Annotated
 import typer
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.bench import chosen_protocols, results_folder
+from amodal_bench.cli.bench import chosen_protocols
 from amodal_bench.cli.console import PlainConsole
 from amodal_bench.cli.progress import make_console
 from amodal_bench.cli.show import tell_left_out
-from amodal_bench.errors import UnknownName
+from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.files import configs
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import own_folder
-from amodal_bench.results.select import RunQuery, nothing_left, results_runs
+from amodal_bench.resolve.locate import results_root
+from amodal_bench.resolve.registry import Registry
+from amodal_bench.results.select import RunQuery, Selection, nothing_left, results_runs
 from amodal_bench.tables.measured import Wanted, build, no_runs
+from amodal_bench.tables.names import check_names, known_names
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import FORMATS
 from amodal_bench.tables.sheet import Sheet
-from amodal_bench.tables.spec import find_table
-from amodal_bench.tables.spec import tables as known_tables
+from amodal_bench.tables.spec import TableSpec, find_table, table_file
 
 console = make_console()
 Timings = Annotated[bool, typer.Option("--timings", help="Columns of seconds an instance and peak memory.")]
@@ -35,9 +38,9 @@ def tables(
     ] = False,
 ) -> None:
     """Write every table of the papers, published and measured side by side, as CSV, Markdown and LaTeX."""
-    folder = results_folder(results)
-    specs = [find_table(name) for name in names] if names else [s for s in known_tables().values() if s.preset_rows]
+    folder = results_root(results)
     found = results_runs(folder)
+    specs = [_checked(name, found) for name in names] if names else _all_tables(found)
     target = out or own_folder(folder, "tables")
     if not found.runs and found.left_out:
         raise nothing_left(f"none of the runs in {folder} can be read", found.left_out)
@@ -56,6 +59,25 @@ def tables(
     tell_left_out(console, found.left_out)
 
 
+def _checked(name: str, found: Selection) -> TableSpec:
+    """The table of a name or file; raises `Refused` where it names what there is not."""
+    spec = find_table(name)
+    runs = [(run.name, run.data.dataset, run.data.split) for run in found.runs]
+    check_names(spec, known_names(spec, Registry(), runs), table_file(name))
+    return spec
+
+
+def _all_tables(found: Selection) -> list[TableSpec]:
+    """Those that something can be re-made of; a line for each that cannot be read, which stops no other."""
+    specs = []
+    for name in configs.names("tables"):
+        try:
+            specs.append(_checked(name, found))
+        except Refused as error:
+            console.print(f"left out: {error}", style="yellow", soft_wrap=True)
+    return [spec for spec in specs if spec.preset_rows]
+
+
 def table(
     methods: Annotated[str | None, typer.Option("--methods", "-m", help="Names of runs [default: all].")] = None,
     datasets: Annotated[str | None, typer.Option("--datasets", "-d", help="Datasets [default: all].")] = None,
@@ -70,11 +92,24 @@ def table(
     digits: Annotated[int, typer.Option(min=0, max=4, help="After the point, in md and tex.")] = 1,
     floor: Annotated[bool, typer.Option(help="The visible mask's score as a last row.")] = True,
     title: Annotated[str, typer.Option(help="Above the table.")] = "Measured",
+    spec: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A table as its YAML says, published beside measured.")
+    ] = None,
     timings: Timings = False,
 ) -> None:
     """Any table of what was run, from the counts alone."""
     if format_ not in FORMATS:
         raise UnknownName("format", format_, FORMATS)
+    folder = results_root(results)
+    found = results_runs(folder)
+    if spec:
+        if methods or datasets or protocol or buckets:
+            raise Refused(
+                f"the file of the table {spec} says which rows, columns and protocols: leave out --methods, "
+                "--datasets, --protocol and --buckets, or --spec"
+            )
+        _tell(FORMATS[format_](PaperTable(_checked(spec, found), found, timings).sheet()), found, out)
+        return
     own = buckets == "protocol"
     wanted = Wanted(
         protocols=chosen_protocols(protocol, None if own else buckets),
@@ -90,12 +125,14 @@ def table(
         name=out.stem if out else "table",
         title=title,
     )
-    folder = results_folder(results)
-    found = results_runs(folder)
     if not found.runs:
         raise nothing_left(no_runs(folder), found.left_out)
-    text = FORMATS[format_](build(found, wanted))
-    tell_left_out(PlainConsole(stderr=True), found.left_out)  # standard output is the table
+    _tell(FORMATS[format_](build(found, wanted)), found, out)
+
+
+def _tell(text: str, found: Selection, out: Path | None) -> None:
+    """A table on standard output, which holds nothing else, or in a file."""
+    tell_left_out(PlainConsole(stderr=True), found.left_out)
     if out is None:
         typer.echo(text, nl=False)
     else:

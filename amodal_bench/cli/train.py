@@ -24,7 +24,12 @@ _EVERY = 30.0  # seconds between the lines of a log
 
 
 def train(
-    method: Annotated[str, typer.Option("--method", "-m", metavar="M", help="Method or preset.")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="M", help="Method, preset or YAML file of a preset.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML of the training, instead of the method's own.")
+    ] = None,
     dataset: Annotated[str, typer.Option("--dataset", "-d", metavar="D", help="Dataset.")] = "synthetic",
     split: Annotated[str | None, typer.Option(help="Split to train on [default: train].")] = None,
     val_split: Annotated[
@@ -56,6 +61,7 @@ def train(
     job = training.prepare(
         training.TrainRequest(
             method=method,
+            config=o.absolute(config),
             dataset=dataset,
             split=split,
             val_split=val_split,

@@ -55,6 +55,8 @@ def read_yaml(path: Path, what: str) -> Any:
         return parse_yaml(_text(read_small(path, MOST_YAML)))
     except BadDocument as error:
         raise Refused(f"{path}: not {what}: it {error}") from None
+    except OSError as error:
+        raise Refused(f"{path}: it cannot be read ({error.strerror})") from None
 
 
 def read_small(path: Path, most: int = MOST_JSON) -> bytes:

@@ -62,7 +62,6 @@ class Indexed(Dataset[O]):
     filled at the right and the bottom, and counted in the funnel.
     """
 
-    name: ClassVar[str]
     Options: ClassVar[type[Settings]] = InstanceOptions
     margin: ClassVar[float] = 0
 
@@ -170,7 +169,7 @@ class Indexed(Dataset[O]):
 
     def _spelled(self, rows: NDArray[np.int64]) -> list[str]:
         images, annotations = (self._index[c].take(rows).to_pylist() for c in ("image", "annotation"))
-        return [f"{self.name}/{self.split}/{i}/{a}" for i, a in zip(images, annotations, strict=True)]
+        return [self.id_of(i, a) for i, a in zip(images, annotations, strict=True)]
 
     def _choose(self) -> NDArray[np.int64]:
         """Places of the instances; everything else is counted, each annotation under its first reason."""

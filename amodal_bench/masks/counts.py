@@ -9,9 +9,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
-from amodal_bench.masks.rle import Code
 from amodal_bench.types import Mask
 
 PREDICTED, AMODAL, VISIBLE, GIVEN = 1, 2, 4, 8
@@ -38,15 +36,6 @@ def venn_of_words(words: Sequence[Words], pixels: int) -> Counts:
     overlaps[0] = pixels
     _fill_overlaps(words, overlaps, 0, None)
     return _exact(overlaps)
-
-
-def venn_of_codes(predicted: Code, amodal: Code, visible: Code) -> Counts:
-    """Counts (8,) of three masks of one size as run-length codes, without decoding them."""
-    both = coco.merge([amodal, visible], True)
-    pairs = [coco.merge([predicted, other], True) for other in (amodal, visible, both)]
-    p, a, v, av, pa, pv, pav = coco.area([predicted, amodal, visible, both, *pairs])
-    height, width = amodal["size"]
-    return _exact(np.array([height * width, p, a, pa, v, pv, av, pav], dtype=np.int64))
 
 
 def words_of(mask: Mask) -> Words:

@@ -19,7 +19,7 @@ from amodal_bench.resolve.locate import (
     weights_root,
 )
 from amodal_bench.resolve.predicted_visible import TRUTH, spelled, with_visible
-from amodal_bench.resolve.presets import Preset, build, find_preset
+from amodal_bench.resolve.presets import Preset, PresetFile, build, find_preset
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.store import folder as store
 from amodal_bench.store.folder import RunFolder
@@ -30,6 +30,7 @@ class Request(Settings):
     """What a user asked for, as run.json keeps it so that a worker on another machine can go on."""
 
     method: str
+    preset: PresetFile | None = None  # what a preset says that is not built in
     dataset: str
     split: str | None = None
     seed: int = 0
@@ -90,7 +91,19 @@ def open_dataset(
     settings = build(plugin.cls.Options, options, f"dataset {name!r} (--set dataset.KEY=VALUE)")
     dataset = plugin.cls(location, split or plugin.cls.card.default_split, settings)
     plain_name(dataset.split, f"split of {name}")
+    check_first_id(name, dataset)
     return dataset, location, plugin.source
+
+
+def check_first_id(name: str, dataset: AnyDataset) -> None:
+    """Raise `Refused` where the ids are not this dataset's, as those of a copied adapter that kept a name are not."""
+    first = next(iter(dataset.ids()), None)
+    own = f"{name}/{dataset.split}/"
+    if isinstance(first, str) and not first.startswith(own):
+        raise Refused(
+            f"the dataset {name!r} gives ids of another: the first is {first!r}, expected {own}IMAGE/ANN; "
+            "make them with self.id_of(image, annotation)"
+        )
 
 
 def prepare(request: Request) -> Job:
@@ -105,7 +118,8 @@ def prepare(request: Request) -> Job:
     if request.instance_timeout is not None and not request.instance_timeout > 0:
         raise Refused(f"--instance-timeout takes seconds above 0, got {request.instance_timeout}")
     registry = Registry(request.plugins)
-    preset = find_preset(request.method, registry, request.params)
+    preset = find_preset(request.method, registry, request.params, request.preset)
+    request = request.model_copy(update={"method": preset.name, "preset": preset.own})
     card = preset.plugin.cls.card
     registry.dataset(request.dataset)
     weights = weights_root(request.weights)
@@ -124,7 +138,8 @@ def prepare(request: Request) -> Job:
         method=preset.plugin.name,
         revision=card.revision,
         params=preset.resolved(),
-        checkpoint=checkpoint.sha256 if checkpoint else pretrained.digest,
+        checkpoint=checkpoint.sha256 if checkpoint else None,
+        pretrained=pretrained.digest,
         method_source=preset.plugin.source,
         dataset=request.dataset,
         split=dataset.split,

@@ -4,44 +4,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.files.cache import cache_folder, file_digest, manifest_digest, tree_digest
-from amodal_bench.files.documents import read_yaml
+from amodal_bench.files.machine import DatasetPaths, read_paths
 from amodal_bench.files.names import plain_name
-from amodal_bench.files.package import PACKAGE
-from amodal_bench.plugin import Location, Settings
+from amodal_bench.plugin import Location
 from amodal_bench.resolve.presets import Preset
 from amodal_bench.resolve.weights_header import read_metadata
-
-CONFIG = Path("amodal-bench.yaml")
-
-
-class DatasetPaths(Settings):
-    """One entry under `datasets:` in amodal-bench.yaml."""
-
-    root: Path | None = None
-    images: Path | None = None
-
-
-class Paths(Settings):
-    """./amodal-bench.yaml: where things lie on this machine; never committed, never hashed."""
-
-    data_root: Path | None = None
-    weights: Path | None = None
-    results: Path | None = None
-    datasets: dict[str, DatasetPaths] = {}
-
-
-def read_paths(path: Path = CONFIG) -> Paths:
-    """The machine's own paths, all None where there is no file; raises `Refused` naming the field."""
-    if not path.is_file():
-        return Paths()
-    try:
-        return Paths.model_validate(read_yaml(path, "a list of paths") or {})
-    except ValidationError as error:
-        raise Refused(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +35,18 @@ def dataset_location(name: str, flags: DataFlags) -> Location:
         root = Path(environment) / name
     else:
         root = own.root or (paths.data_root or Path("data")) / name
-    return Location(root=root, images=flags.image_root or own.images, cache=cache_folder())
+    return Location(name=name, root=root, images=flags.image_root or own.images, cache=cache_folder())
 
 
 def weights_root(flag: Path | None) -> Path:
     """--weights > AMODAL_BENCH_WEIGHTS > config > ./weights."""
     environment = os.environ.get("AMODAL_BENCH_WEIGHTS")
     return flag or (Path(environment) if environment else None) or read_paths().weights or Path("weights")
+
+
+def results_root(flag: Path | None) -> Path:
+    """--results > config > ./results."""
+    return flag or read_paths().results or Path("results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +81,7 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
         return _read(flag)
     trainset = plain_name(preset.trained_on or dataset, "dataset")
     own = weights / preset.weights / trainset / "model.safetensors"
-    shipped = PACKAGE / "methods" / preset.plugin.name / "weights" / f"{preset.weights}.safetensors"
+    shipped = preset.plugin.folder / "weights" / f"{preset.weights}.safetensors"
     for path in (own, shipped):
         if path.is_file():
             return _read(path)

@@ -1,6 +1,6 @@
 """Presets (a method and its parameters under a name) and `--set key=value`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.files import configs
 from amodal_bench.files.documents import MOST_DEPTH, BadDocument, parse_yaml, read_yaml
 from amodal_bench.files.names import PlainName
 from amodal_bench.files.package import CONFIGS
@@ -17,7 +18,6 @@ from amodal_bench.resolve.voting import Voter, Voting
 from amodal_bench.store.spec import resolved
 
 ONE = Voting()
-FOLDER = CONFIGS / "methods"
 
 
 class PresetFile(Settings):
@@ -37,7 +37,11 @@ class PresetFile(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A method ready to be made: `name` is the label of its runs, `weights` the name its weights lie under."""
+    """A method ready to be made: `name` is the label of its runs, `weights` the name its weights lie under.
+
+    `own` is what its file says, where that is not built in: it goes into the run's record, so that whoever holds the
+    record holds the preset.
+    """
 
     name: str
     plugin: Plugin[AnyMethod]
@@ -45,6 +49,8 @@ class Preset:
     trained_on: str | None = None
     weights_of: str | None = None
     voting: Voting = ONE
+    title: str = ""
+    own: PresetFile | None = None
 
     @property
     def weights(self) -> str:
@@ -63,13 +69,13 @@ class Preset:
 
 
 def preset_names() -> list[str]:
-    """Names of the files in configs/methods."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    """Names of the files in configs/methods, and of those from outside."""
+    return configs.names("methods")
 
 
 def embedded_methods() -> list[str]:
     """What is compared when no method is named: configs/embedded.yaml."""
-    methods: list[str] = read_yaml(FOLDER.parent / "embedded.yaml", "a list of methods")["methods"]
+    methods: list[str] = read_yaml(CONFIGS / "embedded.yaml", "a list of methods")["methods"]
     return methods
 
 
@@ -81,24 +87,38 @@ def read_preset(path: Path) -> PresetFile:
         raise Refused(f"{path}: not a preset: {error}") from None
 
 
-def find_preset(name: str, registry: Registry, changes: Mapping[str, Any] | None = None) -> Preset:
-    """A preset of that name, else the plugin of that name with its defaults; `changes` come on top.
+def find_preset(
+    name: str, registry: Registry, changes: Mapping[str, Any] | None = None, own: PresetFile | None = None
+) -> Preset:
+    """The plugin of that name with its defaults, or a preset's name or file; `changes` come on top.
 
-    `voting.samples` and `voting.vote` among the changes are for every method (`Voting`).
+    `voting.samples` and `voting.vote` among the changes are for every method (`Voting`). `own` is what a run's record
+    holds of a preset that is not built in: no file is looked for then.
     """
-    methods = registry.names("methods")
-    if name in methods:
-        file = PresetFile(method=name)
-    elif name in preset_names():
-        file = read_preset(FOLDER / f"{name}.yaml")
-    else:
-        raise UnknownName("method or preset", name, {*methods, *preset_names()})
+    file = own
+    if file is None:
+        name, file, own = _read(name, registry.names("methods"))
     plugin = registry.method(file.method)
-    own = dict(changes or {})
-    given = own.pop("voting", {})
-    params = build(plugin.cls.Params, merged(file.params, own), f"method {name!r}")
+    asked = dict(changes or {})
+    given = asked.pop("voting", {})
+    params = build(plugin.cls.Params, merged(file.params, asked), f"method {name!r}")
     votes = build(Voting, {**dict(file.voting), **given}, "the vote (--set voting.KEY=VALUE)")
-    return Preset(name, plugin, params, file.trained_on, file.weights_of, Voting(**dict(votes)))
+    vote = Voting(**dict(votes))
+    return Preset(name, plugin, params, file.trained_on, file.weights_of, vote, file.title, own)
+
+
+def _read(name: str, methods: Sequence[str]) -> tuple[str, PresetFile, PresetFile | None]:
+    """The label, what the preset's file says, and that again where the file is not built in."""
+    config = configs.find("methods", name)
+    label = config.name if config else name
+    if config:
+        file = read_preset(config.path)
+        if label in methods and (config.origin or file.method != label):
+            raise Refused(f"{config.path}: there is a method {label!r} already: give the preset another name")
+        return label, file, file if config.origin else None
+    if label not in methods:
+        raise UnknownName("method or preset", name, {*methods, *preset_names()})
+    return label, PresetFile(method=label), None
 
 
 def parse_changes(items: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -34,10 +34,11 @@ _IMPORT_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Plugin(Generic[T]):
-    """A plugin's class, and for one that is not built in the sha256 of its source."""
+    """A plugin's class, its own folder, and for one that is not built in the sha256 of its source."""
 
     name: str
     cls: type[T]
+    folder: Path
     source: str | None
 
 
@@ -61,6 +62,14 @@ class Registry:
         """The dataset of that name; raises `UnknownName` with suggestions."""
         return self._find("datasets", name, Dataset)  # type: ignore[type-abstract]
 
+    def origin(self, kind: Kind, name: str) -> str:
+        """Which file or distribution a plugin comes from; empty where it is built in."""
+        module = self._files[kind].get(name)
+        if module:
+            return Path(inspect.getfile(module)).name
+        found = [entry.dist.name for entry in _entries(kind) if entry.name == name and entry.dist]
+        return found[0] if found else ""
+
     def _all_names(self, kind: Kind) -> list[str]:
         return [*_built_in(kind), *(e.name for e in _entries(kind)), *self._files[kind]]
 
@@ -72,9 +81,10 @@ class Registry:
         if times > 1:
             raise Refused(f"{times} {kind} are called {name!r} (built in, entry points, --plugin): rename all but one")
         if name in _built_in(kind):
-            return Plugin(name, _only_class(_load_built_in(kind, name), base), None)
+            return Plugin(name, _only_class(_load_built_in(kind, name), base), PACKAGE / kind / name, None)
         module = self._files[kind].get(name) or _load_entry(next(e for e in _entries(kind) if e.name == name))
-        return Plugin(name, _only_class(module, base), _source_digest(module))
+        folder = Path(inspect.getfile(module)).absolute().parent
+        return Plugin(name, _only_class(module, base), folder, _source_digest(module))
 
     def _add_file(self, path: Path) -> None:
         module = _load_file(path)

@@ -12,8 +12,6 @@ from amodal_bench.plugin import AnyMethod, Method, MethodCard, Runtime, Settings
 from amodal_bench.resolve.asking import asked
 from amodal_bench.types import AmodalQuery, Mask
 
-VOTES = ("majority", "mean", "union", "first")
-
 
 class Voting(Settings):
     """How many masks are drawn for a query, and what becomes of them.

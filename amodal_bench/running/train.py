@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from amodal_bench.errors import Refused
+from amodal_bench.files import configs
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.documents import BadDocument, parse_json, read_yaml
-from amodal_bench.files.package import CONFIGS
 from amodal_bench.plugin import AnyDataset, Monitor, Settings, TrainingRun
 from amodal_bench.resolve import provenance
 from amodal_bench.resolve.job import open_dataset
@@ -26,7 +26,6 @@ from amodal_bench.resolve.registry import Registry
 from amodal_bench.store.lock import HOLDER, LOCK, FolderLock
 from amodal_bench.store.spec import resolved
 
-FOLDER = CONFIGS / "train"
 MODEL, RECORD, _ASIDE = "model.safetensors", "train.json", ".before"
 
 
@@ -43,6 +42,7 @@ class TrainRequest(Settings):
     """What a user asked for, as train.json keeps it."""
 
     method: str
+    config: Path | None = None
     dataset: str
     split: str | None = None
     val_split: str | None = None
@@ -77,11 +77,14 @@ class TrainJob:
         return (self.out / MODEL).is_file()
 
 
-def read_train_file(name: str) -> TrainFile:
-    """configs/train/NAME.yaml, empty where there is none; raises `Refused` naming it."""
-    path = FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        return TrainFile()
+def find_train_file(name: str, given: Path | None = None) -> TrainFile:
+    """The file given, else train/NAME.yaml, built in or from outside, empty where there is none."""
+    config = configs.by_path(given) if given else configs.find("train", name)
+    return read_train_file(config.path) if config else TrainFile()
+
+
+def read_train_file(path: Path) -> TrainFile:
+    """Read one file; raises `Refused` naming it."""
     try:
         return TrainFile.model_validate(read_yaml(path, "a training file") or {})
     except ValidationError as error:
@@ -102,7 +105,7 @@ def prepare(request: TrainRequest) -> TrainJob:
             f"{preset.name!r} is the preset of weights from {preset.trained_on!r}: train it with --dataset "
             f"{preset.trained_on}, or another preset on {request.dataset!r}"
         )
-    file = read_train_file(preset.name)
+    file = find_train_file(preset.name, request.config)
     config = build(cls.Training, merged(file.training, request.training), f"the training of {preset.name!r}")
     options = merged(file.options, request.options) if file.dataset == request.dataset else request.options
     flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)

@@ -26,6 +26,7 @@ class Asked(_Part):
     """What of the request is read again: paths are texts, and are only opened where the command line allows it."""
 
     method: str
+    preset: dict[str, Any] | None = None
     dataset: str
     params: dict[str, Any]
     options: dict[str, Any]
@@ -143,7 +144,15 @@ def parse_record(path: Path, data: bytes) -> dict[str, Any]:
         record = RunRecord.model_validate(found, strict=True)
     except ValidationError as error:
         raise RunDamaged(f"{path} is not the record of a run: {_faults(error)}; {_WAY_OUT}") from None
-    return record.model_dump(mode="json")
+    return _told_apart(record.model_dump(mode="json"))
+
+
+def _told_apart(record: dict[str, Any]) -> dict[str, Any]:
+    """Pretrained models have a field of their own in the spec, which changes no key; they stood as the checkpoint."""
+    spec = record["spec"]
+    if record["pretrained"] and record["weights"] is None and spec["pretrained"] is None:
+        spec["checkpoint"], spec["pretrained"] = None, spec["checkpoint"]
+    return record
 
 
 def _kind(value: object) -> str:

@@ -16,7 +16,8 @@ class RunSpec(Settings):
     method: str
     revision: int
     params: dict[str, Any]
-    checkpoint: str | None = None  # of the trained weights, or of all pretrained models together
+    checkpoint: str | None = None  # of the trained weights
+    pretrained: str | None = None  # of all pretrained models together
     method_source: str | None = None
     dataset: str
     split: str
@@ -27,8 +28,15 @@ class RunSpec(Settings):
     seed: int = 0
 
     def key(self) -> str:
-        """12 hex digits that name the run's folder."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """12 hex digits that name the run's folder.
+
+        Pretrained models alone are hashed under the checkpoint's name, as they were before both could be told apart.
+        """
+        facts = self.model_dump(mode="json")
+        if self.pretrained is None or self.checkpoint is None:
+            facts["checkpoint"] = self.checkpoint or facts.pop("pretrained")
+            facts.pop("pretrained", None)
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -115,7 +115,7 @@ class PaperTable:
         return _Pair(row, column, printed, derived, mark, measured, problem)
 
     def _derived(self, row: RowSpec, column: ColumnSpec) -> float:
-        base = find_table(self.spec.derived_from or self.spec.name).row(row.id).printed
+        base = self._base().row(row.id).printed
         return _mean([base.get(name, math.nan) for name in column.mean_of]) - (
             _mean([base.get(name, math.nan) for name in column.minus]) if column.minus else 0.0
         )
@@ -153,7 +153,7 @@ class PaperTable:
 
     def _averaged(self, row: RowSpec, column: ColumnSpec) -> Measured | None:
         """The mean over datasets of whole measured values; no interval, since their draws are not of one set."""
-        base = find_table(self.spec.derived_from or self.spec.name)
+        base = self._base()
         sides = [
             [self._measured(row, base.column(name))[0] for name in names] for names in (column.mean_of, column.minus)
         ]
@@ -167,6 +167,10 @@ class PaperTable:
             protocol=parts[0].protocol, data="; ".join(part.data for part in parts),
             runs=tuple(key for part in parts for key in part.runs), state=worst.state, flag=worst.flag,
         )  # fmt: skip
+
+    def _base(self) -> TableSpec:
+        """The table whose columns `mean_of` names."""
+        return find_table(self.spec.derived_from) if self.spec.derived_from else self.spec
 
     def _ranks(self, pairs: list[_Pair]) -> tuple[list[Rank], list[Rank]]:
         ranked = {self.marks[name]: self.spec.origins[name].ranked for name in self.marks}

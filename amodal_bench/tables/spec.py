@@ -1,19 +1,18 @@
 """configs/tables/*.yaml: the papers' tables as data, with how each value was computed and what re-makes it."""
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.files import configs
 from amodal_bench.files.documents import read_yaml
-from amodal_bench.files.package import CONFIGS
+from amodal_bench.files.stamp import remembered
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.plugin import Settings
 
-FOLDER = CONFIGS / "tables"
 UNKNOWN = "unknown"
 
 
@@ -184,42 +183,25 @@ class TableSpec(Settings):
         return self.origins[self.origin_id(row, column)]
 
 
-class Published(NamedTuple):
-    """One printed value, in percent."""
-
-    paper: str
-    table: str
-    method: str
-    setting: str
-    dataset: str
-    metric: str
-    value: float
-    backbone: str
-
-
-@cache
 def tables() -> dict[str, TableSpec]:
-    """Every table by name, with its references checked."""
-    return {path.stem: read_spec(path) for path in sorted(FOLDER.glob("*.yaml"))}
+    """Every table that can be read, by name; `tables` and `list` tell of the others."""
+    return configs.read_all("tables", read_spec)[0]
 
 
 def find_table(name: str) -> TableSpec:
-    """The table of that name; raises `UnknownName` with suggestions."""
-    known = tables()
-    if name not in known:
-        raise UnknownName("table", name, known)
-    return known[name]
+    """The table of that name or in that file; raises `UnknownName` with suggestions."""
+    return read_spec(table_file(name))
 
 
-def published(spec: TableSpec) -> Iterator[Published]:
-    """Every value that a table prints; derived columns are not printed anywhere."""
-    for row in spec.rows:
-        for column in spec.columns:
-            if column.id in row.printed:
-                place = (spec.paper, row.source or spec.table, row.method, row.setting, column.dataset, column.metric)
-                yield Published(*place, row.printed[column.id], row.backbone)
+def table_file(name: str) -> Path:
+    """Where a table lies; raises `UnknownName`."""
+    file = configs.find("tables", name)
+    if file is None:
+        raise UnknownName("table", name, configs.names("tables"))
+    return file.path
 
 
+@remembered(most=100)
 def read_spec(path: Path) -> TableSpec:
     """Read one file; raises `Refused` naming the file and what is wrong."""
     try:
@@ -246,6 +228,9 @@ def _faults(spec: TableSpec, path: Path) -> Iterator[str]:
     for claim in spec.claims:
         named = {claim.row, *claim.over, *claim.also}
         yield from (f"claim {claim.text!r}: no row {name!r}" for name in sorted(named - set(ids)))
-    for origin in spec.origins.values():
-        if origin.protocol:
-            find_protocol(origin.protocol)
+    given = {"default_protocol": spec.default_protocol} | {f"origin {n}": o.protocol for n, o in spec.origins.items()}
+    for field, protocol in given.items():
+        try:
+            find_protocol(protocol or DEFAULT)
+        except Refused as error:
+            yield f"{field}: {error}"

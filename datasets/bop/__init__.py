@@ -41,7 +41,6 @@ class BopOptions(InstanceOptions):
 class Bop(Indexed[BopOptions]):
     """Ids are `bop/SPLIT/SCENE:IMAGE/PLACE`, the place in the image's list in scene_gt.json; the group is the scene."""
 
-    name = "bop"
     card = DatasetCard(
         title="BOP: LM-O, T-LESS, TUD-L, IC-BIN, HB, YCB-V, HOPE (Hodan et al., ECCV 2018 and later)",
         paper="https://arxiv.org/abs/2009.07378",

@@ -27,7 +27,6 @@ class BsdsAOptions(InstanceOptions):
 class BsdsA(Indexed[BsdsAOptions]):
     """Every region is an instance: `bsds_a/SPLIT/IMAGE_ID/ANNOTATOR.ORDER`, annotators of an image from 0."""
 
-    name = "bsds_a"
     card = DatasetCard(
         title="BSDS-A (Zhu et al., Semantic Amodal Segmentation, CVPR 2017)",
         paper="https://arxiv.org/abs/1509.01329",

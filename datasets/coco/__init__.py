@@ -39,7 +39,6 @@ class CocoOptions(InstanceOptions):
 class Coco(Indexed[CocoOptions]):
     """`coco/SPLIT/IMAGE_ID/ANNOTATION_ID`."""
 
-    name = "coco"
     card = DatasetCard(
         title="your own data as COCO instances",
         licence="your own",

@@ -23,7 +23,6 @@ class CocoAOptions(InstanceOptions):
 class CocoA(Indexed[CocoAOptions]):
     """Every region of every image is an instance: `coco_a/SPLIT/IMAGE_ID/ANNOTATOR.ORDER`."""
 
-    name = "coco_a"
     card = DatasetCard(
         title="COCO-A (Zhu et al., Semantic Amodal Segmentation, CVPR 2017)",
         paper="https://arxiv.org/abs/1509.01329",

@@ -50,7 +50,6 @@ def read(path: Path) -> CocoFile[VisibleAnnotation]:
 class CocoaCls(Indexed[CocoaClsOptions]):
     """`cocoa_cls/SPLIT/IMAGE_ID/ANNOTATION_ID`; in c2f also `DETECTOR.OBJECT`."""
 
-    name = "cocoa_cls"
     card = DatasetCard(
         title="COCOA-cls (Follmann et al., Learning to See the Invisible, WACV 2019)",
         paper="https://arxiv.org/abs/1804.08864",

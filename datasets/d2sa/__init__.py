@@ -45,7 +45,6 @@ def masks(annotation: VisibleAnnotation) -> Masks:
 class D2sa(Indexed[D2saOptions]):
     """`d2sa/SPLIT/IMAGE_ID/ANNOTATION_ID`. The masks' size is the frame: photos are cut or filled to it."""
 
-    name = "d2sa"
     card = DatasetCard(
         title="D2SA (Follmann et al., Learning to See the Invisible, WACV 2019)",
         paper="https://arxiv.org/abs/1804.08864",

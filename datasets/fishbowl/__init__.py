@@ -70,7 +70,7 @@ class FishBowl(Dataset[FishBowlOptions]):
             self._index = read_index(self._layout, path, self._fingerprint)
         except BadRecord as error:
             raise DatasetNotReady(f"{CARD.title}: {error}") from error
-        self._ids = Ids(self.split, self._index, self._choose())
+        self._ids = Ids(self.id_of, self._index, self._choose())
 
     def ids(self) -> Sequence[str]:
         """By clip, frame and fish; spelled when asked for, as there may be millions."""
@@ -131,4 +131,4 @@ class FishBowl(Dataset[FishBowlOptions]):
         if most is None or most >= len(rows):
             return rows
         self.funnel.drop("outside the subset of max_instances", len(rows) - most)
-        return rows[smallest(Ids(self.split, self._index, rows), most)]
+        return rows[smallest(Ids(self.id_of, self._index, rows), most)]

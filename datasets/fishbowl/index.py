@@ -1,7 +1,7 @@
 """The areas of every mask of a FishBowl split: what the filters need, so that masks are read once."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -65,8 +65,8 @@ class Index:
 class Ids(Sequence[str]):
     """The ids of some rows of an index, spelled when asked for: millions of strings would fill the memory."""
 
-    def __init__(self, split: str, index: Index, rows: Rows) -> None:
-        self._split = split
+    def __init__(self, spell: Callable[[str, str], str], index: Index, rows: Rows) -> None:
+        self._id_of = spell
         self._index = index
         self._rows = rows
 
@@ -85,7 +85,7 @@ class Ids(Sequence[str]):
     def _spell(self, row: np.int64) -> str:
         index = self._index
         clip, fish = index.clips[index.clip[row]], index.fishes[index.fish[row]]
-        return f"fishbowl/{self._split}/{clip}:{index.frame[row]:05d}/{fish}"
+        return self._id_of(f"{clip}:{index.frame[row]:05d}", fish)
 
 
 def _coded(column: Any) -> tuple[Ints, list[str]]:

@@ -189,7 +189,7 @@ class Folder(Dataset[FolderOptions]):
             if fault := _fault_of(row):
                 self.funnel.drop(fault)
             else:
-                ids.append(f"folder/{self.split}/{row['image']}/{row['annotation']}")
+                ids.append(self.id_of(row["image"], row["annotation"]))
                 if row["visible"] is None:
                     self.funnel.note("not readable, or sizes differ")
                 elif row["outside"]:

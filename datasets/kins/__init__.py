@@ -49,7 +49,6 @@ class KinsOptions(InstanceOptions):
 class Kins(Indexed[KinsOptions]):
     """`kins/SPLIT/IMAGE_ID/ANNOTATION_ID`; in c2f also `DETECTOR.OBJECT`. An image id is not the number of its file."""
 
-    name = "kins"
     card = DatasetCard(
         title="KINS (Qi et al., Amodal Instance Segmentation with KINS Dataset, CVPR 2019)",
         paper="https://openaccess.thecvf.com/content_CVPR_2019/html/"

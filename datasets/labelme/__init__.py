@@ -56,7 +56,6 @@ class LabelmeOptions(InstanceOptions):
 class Labelme(Indexed[LabelmeOptions]):
     """Ids are `labelme/SPLIT/FILE/SHAPE`: the JSON file without its suffix, the place of the object's first shape."""
 
-    name = "labelme"
     card = DatasetCard(
         title="your own data, drawn with labelme",
         licence="your own",

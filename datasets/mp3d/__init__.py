@@ -65,7 +65,6 @@ class Mp3dFile(Struct):
 class Mp3d(Indexed[InstanceOptions]):
     """Ids are `mp3d/SPLIT/IMAGE_ID/REGION`, with regions counted from 0 in the order of the file."""
 
-    name = "mp3d"
     card = DatasetCard(
         title="MP3D-Amodal (Zhan et al., Amodal Ground Truth and Completion in the Wild, CVPR 2024)",
         paper="https://arxiv.org/abs/2312.17247",

@@ -60,7 +60,7 @@ or the same ID.png in all four
         total = len(self._objects.ids)
         edge = math.floor(total / 100.0 * 99.0)  # in floating point, as pix2gestalt splits
         start, stop = (0, edge) if split == "train" else (edge, total)
-        self._ids = [f"pix2gestalt/{split}/{id}/0" for id in self._objects.ids[start:stop].to_pylist()]
+        self._ids = [self.id_of(id, 0) for id in self._objects.ids[start:stop].to_pylist()]
         self.funnel.read = len(self._ids)
         most = options.max_instances
         if most is not None and most < len(self._ids):

@@ -43,7 +43,6 @@ class SailVos(Indexed[SailVosOptions]):
     `min_hidden` of the protocols.
     """
 
-    name = "sailvos"
     card = DatasetCard(
         title="SAIL-VOS (Hu et al., CVPR 2019)",
         paper="Hu et al., SAIL-VOS: Semantic Amodal Instance Level Video Object Segmentation, CVPR 2019",

@@ -60,7 +60,7 @@ class Synthetic(Dataset[SyntheticOptions]):
     def __init__(self, location: Location, split: str, options: SyntheticOptions) -> None:
         super().__init__(location, split, options)
         count = _INSTANCES.get(split, options.size)
-        self._ids = [f"synthetic/{split}/{index:06d}/0" for index in range(count)]
+        self._ids = [self.id_of(f"{index:06d}", 0) for index in range(count)]
         self._store = Store(location.cache, split, options.resolution, count, options.complete)
         self.funnel.read = count
 

@@ -44,4 +44,3 @@ FAMILIES: Final = (
     Family("paw", lying.paw, (190, 320), False, _BRIGHT),
     Family("sun", lying.sun, (190, 320), False, _BRIGHT),
 )
-BY_NAME: Final = {family.name: family for family in FAMILIES}

@@ -75,7 +75,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, split: str = "test", images: Path | None = None, **options: Any) -> Bop:
-    return Bop(Location(root=root, images=images, cache=root.parent / "cache"), split, BopOptions(**options))
+    return Bop(
+        Location(name="bop", root=root, images=images, cache=root.parent / "cache"), split, BopOptions(**options)
+    )
 
 
 def test_every_object_of_every_image_is_an_instance_or_counted(root: Path) -> None:

@@ -32,7 +32,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, images: Path | None = None, **options: Any) -> BsdsA:
-    return BsdsA(Location(root=root, images=images, cache=root / "cache"), "test", BsdsAOptions(**options))
+    return BsdsA(
+        Location(name="bsds_a", root=root, images=images, cache=root / "cache"), "test", BsdsAOptions(**options)
+    )
 
 
 def columns(left: int, right: int) -> Mask:

@@ -76,7 +76,9 @@ def write(root: Path, name: str, objects: object, rows: str, listing: str = "", 
 
 
 def kins(root: Path, **options: Any) -> Kins:
-    return Kins(Location(root=root, cache=root / "cache"), "test", KinsOptions(**{"release": "c2f", **options}))
+    return Kins(
+        Location(name="kins", root=root, cache=root / "cache"), "test", KinsOptions(**{"release": "c2f", **options})
+    )
 
 
 @pytest.mark.parametrize("visible", ["gt", "predicted"])
@@ -130,7 +132,7 @@ def test_images_that_two_files_number_differently_stay_apart(root: Path) -> None
 
 def cocoa(root: Path, split: str = "val", **options: Any) -> CocoaCls:
     settings = CocoaClsOptions(release="c2f", **options)
-    return CocoaCls(Location(root=root, cache=root / "cache"), split, settings)
+    return CocoaCls(Location(name="cocoa_cls", root=root, cache=root / "cache"), split, settings)
 
 
 @pytest.mark.parametrize(("name", "row", "id"), [("vrsp_77", "vrsp,77,2", "vrsp.2"), (77, "77_2", "2")])

@@ -40,7 +40,7 @@ def write(folder: Path, annotations: Sequence[dict[str, Any]], name: str = "test
 
 def opened(root: Path, split: str = "test", images: Path | None = None, **options: Any) -> Coco:
     cache = (root.parent if root.is_file() else root) / "cache"
-    return Coco(Location(root=root, images=images, cache=cache), split, CocoOptions(**options))
+    return Coco(Location(name="coco", root=root, images=images, cache=cache), split, CocoOptions(**options))
 
 
 def widths(dataset: Coco) -> list[tuple[int, int]]:

@@ -80,7 +80,9 @@ def make(tmp_path: Path) -> Make:
 
 
 def opened(root: Path, images: Path | None = None, **options: Any) -> CocoA:
-    return CocoA(Location(root=root, images=images, cache=root / "cache"), "val", CocoAOptions(**options))
+    return CocoA(
+        Location(name="coco_a", root=root, images=images, cache=root / "cache"), "val", CocoAOptions(**options)
+    )
 
 
 def test_every_region_is_an_instance_joined_to_its_own_image(make: Make) -> None:

@@ -32,7 +32,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, split: str = "val", images: Path | None = None, **options: Any) -> CocoaCls:
-    return CocoaCls(Location(root=root, images=images, cache=root / "cache"), split, CocoaClsOptions(**options))
+    return CocoaCls(
+        Location(name="cocoa_cls", root=root, images=images, cache=root / "cache"), split, CocoaClsOptions(**options)
+    )
 
 
 def box(left: int, top: int, right: int, bottom: int) -> Mask:

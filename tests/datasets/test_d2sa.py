@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, split: str = "val", images: Path | None = None) -> D2sa:
-    return D2sa(Location(root=root, images=images, cache=root / "cache"), split, D2saOptions())
+    return D2sa(Location(name="d2sa", root=root, images=images, cache=root / "cache"), split, D2saOptions())
 
 
 def test_every_annotation_is_an_instance_or_counted(root: Path) -> None:

@@ -73,7 +73,7 @@ def write_frame(path: Path, frame: int) -> None:
 
 
 def opened(root: Path, split: str = "test", **options: Any) -> FishBowl:
-    location = Location(root=root, cache=root.parent / "cache")
+    location = Location(name="fishbowl", root=root, cache=root.parent / "cache")
     return FishBowl(location, split, FishBowlOptions(**options))
 
 
@@ -304,7 +304,7 @@ def test_frames_may_lie_elsewhere(tmp_path: Path) -> None:
     write_clip(tmp_path / "data", frames=False)
     for frame in range(FRAMES):
         write_frame(tmp_path / "frames" / "00000" / "frames" / f"{frame:05d}.png", frame)
-    location = Location(root=tmp_path / "data", images=tmp_path / "frames", cache=tmp_path / "cache")
+    location = Location(name="fishbowl", root=tmp_path / "data", images=tmp_path / "frames", cache=tmp_path / "cache")
     check_samples(FishBowl(location, "test", FishBowlOptions()))
 
 
@@ -316,7 +316,7 @@ def real_data() -> Path:
 
 
 def test_known_answer_of_four_real_clips(tmp_path: Path) -> None:
-    dataset = FishBowl(Location(root=real_data(), cache=tmp_path), "test", FishBowlOptions())
+    dataset = FishBowl(Location(name="fishbowl", root=real_data(), cache=tmp_path), "test", FishBowlOptions())
     pairs = [(sample.visible, sample.amodal) for sample in map(dataset.__getitem__, range(len(dataset)))]
     overlap, union, hidden, whole = np.array(
         [[(v & a).sum(), (v | a).sum(), (a & ~v).sum(), a.sum()] for v, a in pairs]

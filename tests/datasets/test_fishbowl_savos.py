@@ -48,7 +48,9 @@ def write(root: Path, edit: Callable[[Data], None] = nothing) -> FishBowl:
 
 
 def opened(root: Path, **options: Any) -> FishBowl:
-    return FishBowl(Location(root=root, cache=root.parent / "cache"), "test", FishBowlOptions(**options))
+    return FishBowl(
+        Location(name="fishbowl", root=root, cache=root.parent / "cache"), "test", FishBowlOptions(**options)
+    )
 
 
 def test_records_become_instances(tmp_path: Path) -> None:
@@ -106,5 +108,5 @@ def test_missing_frames_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "test_data" / "test_frames").rename(tmp_path / "frames")
     with pytest.raises(DatasetNotReady, match="test_data/test_frames not found under"):
         opened(tmp_path / "data")
-    location = Location(root=tmp_path / "data", images=tmp_path / "frames", cache=tmp_path / "cache")
+    location = Location(name="fishbowl", root=tmp_path / "data", images=tmp_path / "frames", cache=tmp_path / "cache")
     assert FishBowl(location, "test", FishBowlOptions())[0].query.image.shape == (20, 32, 3)

@@ -35,7 +35,7 @@ def write_object(root: Path, name: str, visible: Bytes, amodal: Bytes, suffix: s
 
 def opened(root: Path, split: str = "test", images: Path | None = None, **options: bool) -> Folder:
     cache = root.parent / "cache"
-    return Folder(Location(root=root, images=images, cache=cache), split, FolderOptions(**options))
+    return Folder(Location(name="folder", root=root, images=images, cache=cache), split, FolderOptions(**options))
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 def opened(root: Path, name: str | None = None, images: Path | None = None, **options: Any) -> Kins:
     if name:
         shutil.copy(FIXTURES / name, root)
-    return Kins(Location(root=root, images=images, cache=root / "cache"), "test", KinsOptions(**options))
+    return Kins(Location(name="kins", root=root, images=images, cache=root / "cache"), "test", KinsOptions(**options))
 
 
 def edited(root: Path, name: str, change: Change, **options: Any) -> Kins:

@@ -51,7 +51,11 @@ def write(path: Path, *shapes: dict[str, Any], image: str | None = None, data: s
 
 
 def opened(root: Path, split: str = "test", images: Path | None = None, **options: Any) -> Labelme:
-    return Labelme(Location(root=root, images=images, cache=root.parent / "cache"), split, LabelmeOptions(**options))
+    return Labelme(
+        Location(name="labelme", root=root, images=images, cache=root.parent / "cache"),
+        split,
+        LabelmeOptions(**options),
+    )
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def write(root: Path, value: Any, split: str = "eval") -> Path:
 
 
 def opened(root: Path, split: str = "eval", images: Path | None = None, **options: Any) -> Mp3d:
-    return Mp3d(Location(root=root, images=images, cache=root / "cache"), split, InstanceOptions(**options))
+    return Mp3d(
+        Location(name="mp3d", root=root, images=images, cache=root / "cache"), split, InstanceOptions(**options)
+    )
 
 
 @pytest.fixture

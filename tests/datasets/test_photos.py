@@ -187,7 +187,7 @@ def kins(root: Path, images: list[dict[str, Any]]) -> Kins:
     root.mkdir(exist_ok=True)
     value = {"images": [{**sizes, **image} for image in images], "annotations": annotations, "categories": []}
     (root / "instances_val.json").write_text(json.dumps(value))
-    return Kins(Location(root=root, cache=root.parent / "cache"), "test", KinsOptions())
+    return Kins(Location(name="kins", root=root, cache=root.parent / "cache"), "test", KinsOptions())
 
 
 def test_two_photos_of_one_name_are_rows_of_their_own_or_told(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def d2sa(root: Path, entry: tuple[int, int], masks: tuple[int, int], photo: tupl
     }
     (root / "annotations").mkdir()
     (root / "annotations" / "D2S_amodal_validation.json").write_text(json.dumps(value))
-    return D2sa(Location(root=root, cache=root.parent / "cache"), "val", D2saOptions())
+    return D2sa(Location(name="d2sa", root=root, cache=root.parent / "cache"), "val", D2saOptions())
 
 
 FRAMED = "image is cut or filled at the right and the bottom"
@@ -296,7 +296,7 @@ def coco_a(root: Path, file: str = "annotations/COCO_amodal_val2014.json", image
     value = {"images": [entry], "annotations": [{"image_id": 7, "regions": regions}]}
     (root / file).parent.mkdir(parents=True, exist_ok=True)
     (root / file).write_text(json.dumps(value))
-    return CocoA(Location(root=root, images=images, cache=root.parent / "cache"), "val", CocoA.Options())
+    return CocoA(Location(name="coco_a", root=root, images=images, cache=root.parent / "cache"), "val", CocoA.Options())
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,9 @@ def sailvos(root: Path, names: Sequence[str], images: Path | None = None, file: 
     }
     root.mkdir(exist_ok=True)
     (root / file).write_text(json.dumps(value))
-    return SailVos(Location(root=root, images=images, cache=root.parent / "cache"), "val", SailVosOptions())
+    return SailVos(
+        Location(name="sailvos", root=root, images=images, cache=root.parent / "cache"), "val", SailVosOptions()
+    )
 
 
 def test_two_scenes_never_share_a_frame(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def write_pair(
 
 
 def opened(root: Path, split: str = "train", images: Path | None = None, **options: Any) -> Pix2Gestalt:
-    location = Location(root=root, images=images, cache=root.parent / "cache")
+    location = Location(name="pix2gestalt", root=root, images=images, cache=root.parent / "cache")
     return Pix2Gestalt(location, split, Pix2GestaltOptions(**options))
 
 

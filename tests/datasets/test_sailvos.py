@@ -51,7 +51,7 @@ def prepare(root: Path, layout: str, folder: str = "") -> Path:
 
 
 def opened(root: Path, split: str = "val", images: Path | None = None, **options: Any) -> SailVos:
-    location = Location(root=root, images=images, cache=root.parent / "cache")
+    location = Location(name="sailvos", root=root, images=images, cache=root.parent / "cache")
     return SailVos(location, split, SailVosOptions(**options))
 
 

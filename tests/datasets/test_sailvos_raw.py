@@ -61,7 +61,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def opened(root: Path, split: str = "val", images: Path | None = None, **options: Any) -> SailVos:
-    location = Location(root=root, images=images, cache=root.parent / "cache")
+    location = Location(name="sailvos", root=root, images=images, cache=root.parent / "cache")
     return SailVos(location, split, SailVosOptions(**options))
 
 

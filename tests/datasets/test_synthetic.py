@@ -47,7 +47,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(cache: Path, split: str = "test", resolution: int = 64, size: int = 20_000) -> Synthetic:
     options = SyntheticOptions.model_validate({"resolution": resolution, "size": size})
-    return Synthetic(Location(root=cache, cache=cache), split, options)
+    return Synthetic(Location(name="synthetic", root=cache, cache=cache), split, options)
 
 
 def rates(objects: Sequence[SceneObject]) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_every_family_appears_with_holes_pieces_and_cut_by_the_frame(targets: di
 
 
 def test_complete_targets_are_the_same_scenes_without_what_hides_them(cache: Path) -> None:
-    location = Location(root=cache, cache=cache)
+    location = Location(name="synthetic", root=cache, cache=cache)
     whole = Synthetic(location, "val", SyntheticOptions(resolution=64, complete=True))
     occluded = opened(cache, "val")
     assert whole.ids() == occluded.ids()

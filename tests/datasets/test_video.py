@@ -43,7 +43,7 @@ def write_clip(root: Path) -> None:
 
 
 def opened(root: Path) -> FishBowl:
-    return FishBowl(Location(root=root, cache=root.parent / "cache"), "test", FishBowlOptions())
+    return FishBowl(Location(name="fishbowl", root=root, cache=root.parent / "cache"), "test", FishBowlOptions())
 
 
 def test_frames_come_from_the_video_in_any_order(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from amodal_bench.errors import Refused
 from amodal_bench.resolve.locate import find_checkpoint, find_pretrained, weights_root
-from amodal_bench.resolve.presets import find_preset
+from amodal_bench.resolve.presets import PresetFile, find_preset
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.results.recorded import Opened, Recorded
 from amodal_bench.results.verification.ledger import SHOWN
@@ -62,24 +63,31 @@ def check_weights(record: dict[str, Any], means: Means, registry: Registry) -> t
 
     No number is made with them here, so that weights that have been replaced since leave a run reproducible.
     """
-    wanted = record["spec"]["checkpoint"]
-    if not wanted:
+    spec, request = record["spec"], record["request"]
+    wanted = spec["checkpoint"], spec["pretrained"]
+    if not any(wanted):
         return [], []
+    digests = " and ".join(f"{digest[:12]}..." for digest in wanted if digest)
     try:
-        preset = find_preset(record["preset"], registry, record["request"]["params"])
+        own = PresetFile.model_validate(request["preset"]) if request["preset"] else None
+        preset = find_preset(record["preset"], registry, request["params"], own)
         root = weights_root(means.weights)
-        checkpoint = find_checkpoint(preset, record["spec"]["dataset"], means.checkpoint, root)
+        checkpoint = find_checkpoint(preset, spec["dataset"], means.checkpoint, root)
         pretrained = find_pretrained(preset, root)
-    except Refused as error:
-        if means.checkpoint:
+    except (Refused, ValidationError) as error:
+        if means.checkpoint and isinstance(error, Refused):
             raise
-        return [], [f"its weights (sha256 {wanted[:12]}...) were not compared: {str(error).splitlines()[0]}"]
-    found = checkpoint.sha256 if checkpoint else pretrained.digest
-    if found == wanted:
-        return [], []
-    where = checkpoint.path if checkpoint else ", ".join(map(str, pretrained.paths.values()))
-    text = f"weights: {where} has sha256 {str(found)[:12]}..., the run had {wanted[:12]}..."
-    return ([text], []) if means.weights or means.checkpoint else ([], [text])
+        return [], [f"its weights (sha256 {digests}) were not compared: {str(error).splitlines()[0]}"]
+    found = {
+        str(checkpoint and checkpoint.path): (checkpoint.sha256 if checkpoint else None, wanted[0]),
+        ", ".join(map(str, pretrained.paths.values())): (pretrained.digest, wanted[1]),
+    }
+    texts = [
+        f"weights: {where or 'none'} has sha256 {str(here)[:12]}..., the run had {str(then)[:12]}..."
+        for where, (here, then) in found.items()
+        if here != then
+    ]
+    return (texts, []) if means.weights or means.checkpoint else ([], texts)
 
 
 def _without(ids: pa.Table, others: pa.Table) -> pa.ChunkedArray:

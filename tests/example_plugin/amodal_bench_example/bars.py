@@ -22,7 +22,7 @@ class Bars(Dataset[Settings]):
 
     def __init__(self, location: Location, split: str, options: Settings) -> None:
         super().__init__(location, split, options)
-        self._ids = [f"bars/{split}/{width}/0" for width in range(5)]
+        self._ids = [self.id_of(width, 0) for width in range(5)]
         self.funnel.read = len(self._ids)
 
     def ids(self) -> Sequence[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from amodal_bench.files.package import CONFIGS
 from amodal_bench.methods.inpaint import InpaintParams
 from amodal_bench.resolve import presets
 from amodal_bench.resolve.presets import find_preset, read_preset
@@ -43,14 +44,14 @@ def changes(name: str, base: str = "inpaint-sdxl") -> dict[str, object]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_builds_and_has_a_title(name: str) -> None:
-    file = read_preset(presets.FOLDER / f"{name}.yaml")
+    file = read_preset(CONFIGS / "methods" / f"{name}.yaml")
     assert file.method == "inpaint"
     assert file.title
     assert params(name) == find_preset(name, REGISTRY).make().params
 
 
 def test_titles_tell_presets_apart() -> None:
-    titles = [read_preset(presets.FOLDER / f"{name}.yaml").title for name in NAMES]
+    titles = [read_preset(CONFIGS / "methods" / f"{name}.yaml").title for name in NAMES]
     assert len(set(titles)) == len(titles)
 
 
@@ -64,7 +65,7 @@ def test_no_preset_repeats_another() -> None:
 
 
 def test_tables_name_presets_that_exist() -> None:
-    tables = sorted((presets.FOLDER.parent / "tables").glob("*.yaml"))
+    tables = sorted((CONFIGS / "tables").glob("*.yaml"))
     rows = [row for table in tables for row in yaml.safe_load(table.read_text())["rows"]]
     named = {row.get(key, "") for row in rows for key in ("preset", "who")}
     wanted = {name for name in named if name.startswith("inpaint")}

@@ -32,7 +32,7 @@ class Ellipses(Dataset[Settings]):
     card = DatasetCard(title="Ellipses", licence="Apache-2.0", splits={"train": {}, "val": {}}, default_split="val")
 
     def __init__(self, count: int, calls: int | None = None) -> None:
-        super().__init__(Location(root=Path(), cache=Path()), "train", Settings())
+        super().__init__(Location(name="ellipses", root=Path(), cache=Path()), "train", Settings())
         self._count, self._left = count, calls
 
     def ids(self) -> Sequence[str]:
