@@ -19,7 +19,8 @@ ROWS = [
     "official names", "names also accepted", "instance and id", "left out", "noted", "doctor also", "options",
 ]  # fmt: skip
 DATASETS = Registry().names("datasets")
-ADAPTERS = sorted((ROOT / "datasets").glob("*.py"))
+READERS = (path for name in ("datasets", "amodal_bench/formats") for path in (ROOT / name).rglob("*.py"))
+ADAPTERS = sorted(path for path in READERS if "writer" not in str(path.relative_to(ROOT)))
 # Calls that take a reason or a note, and at which place.
 TAKERS = {"drop": 0, "note": 0, "Fault": 1, "unreadable": 3, "masks_of": 2, "masks": 0, "once": 1, "_dropped": 4}
 
@@ -60,7 +61,9 @@ def stated(node: ast.AST) -> Iterator[str]:
 
 def constants(path: Path, tree: ast.Module) -> Iterator[str]:
     """Texts of several words that a module gives a name in capitals: reasons, but for whole sentences."""
-    module = importlib.import_module(f"amodal_bench.datasets.{path.stem}")
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    inside = parts if parts[0] == "amodal_bench" else ("amodal_bench", *parts)
+    module = importlib.import_module(".".join(inside).removesuffix(".__init__"))
     names = {node.id for top in tree.body if isinstance(top, ast.Assign) for node in ast.walk(top)
              if isinstance(node, ast.Name) and node.id.isupper()}  # fmt: skip
     values = (getattr(module, name, None) for name in names)

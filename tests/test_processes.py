@@ -13,7 +13,8 @@ import pytest
 from amodal_bench.files import processes
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background job it is ignored
 from pathlib import Path
 from amodal_bench.files.processes import hear_interrupts
 Path(sys.argv[1]).write_text("imported")

@@ -45,7 +45,15 @@ def command(plugins: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.
         words += ["--results", str(tmp_path / "results"), *arguments]
         own = {**os.environ, **environment}
         started.append(
-            subprocess.Popen(words, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+            subprocess.Popen(
+                words,
+                env=own,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                preexec_fn=heed,
+            )
         )
         return started[-1]
 
@@ -53,6 +61,12 @@ def command(plugins: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.
     for process in started:
         process.kill()
         process.communicate()
+
+
+def heed() -> None:
+    """Signals do what they do by default, also where the tests run under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def errors(job: Job) -> dict[str, str]:
@@ -161,7 +175,7 @@ def test_a_worker_that_is_killed_from_outside_is_started_again(command: Any, job
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_workers_end_with_their_parent(command: Any, job: Any, number: signal.Signals) -> None:
-    process = command("slow", "--workers", "2", SLOW_SECONDS="0.3")
+    process = command("slow", "--workers", "2", SLOW_SECONDS="5")
     folder = job("slow").folder
     until(lambda: len(list(entries(folder.path))) == 2)
     workers = psutil.Process(process.pid).children()

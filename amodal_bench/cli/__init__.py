@@ -126,9 +126,11 @@ def _failed(error: OSError) -> str:
 
 
 def _misused(error: Any) -> int:
-    """Tell what is wrong with the command line; nothing where its help was printed already."""
+    """Tell what is wrong with the command line, or show the help where it is empty."""
     context, message = getattr(error, "ctx", None), error.format_message()
-    if message:
+    if context and message == context.get_help():
+        PlainConsole(stderr=True).print(*message.split("\n"), sep="\n", soft_wrap=True)
+    elif message:
         usage = f"\n{context.get_usage()}\nTry '{context.command_path} --help' for help." if context else ""
         _say(f"amodal-bench: {message}{usage}")
     return 2
