@@ -50,7 +50,7 @@ train: $(VENV)/.installed ## train METHOD on DATASET; bench finds the weights (s
 	  $(call option,seed,$(SEED)) $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 ablation: $(VENV)/.installed ## train conddiff-nano without each of its parts and compare (half an hour on two cores)
-	$(BIN)/python -m amodal_bench.methods.conddiff.ablation $(ARGS)
+	$(BIN)/python benchmarks/ablations/conddiff.py $(ARGS)
 
 report: $(VENV)/.installed ## one page of all runs that opens from disk: results/report/index.html
 	$(RUN) report $(strip $(call option,data-root,$(DATA_ROOT)) $(ARGS))

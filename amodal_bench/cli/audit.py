@@ -1,6 +1,5 @@
 """`audit`: what published tables compare that is not like for like, and what a protocol is worth on a run."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from amodal_bench.cli.progress import make_console
 from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.tables.audit import AuditFinding, findings, spread
 from amodal_bench.tables.render import escape_markdown
+from amodal_bench.text.numbers import with_interval
 
 console = make_console()
 
@@ -74,7 +74,10 @@ def _run(run: FinishedRun) -> None:
         cells = [
             text
             for metric in ("mIoU_full", "mIoU_inv")
-            for text in (_interval(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]), str(row[f"{metric}_n"]))
+            for text in (
+                with_interval(row[metric], row[f"{metric}_low"], row[f"{metric}_high"]),
+                str(row[f"{metric}_n"]),
+            )
         ]
         grid.add_row(row["protocol"], *cells, row["title"])
     console.print(grid)
@@ -88,9 +91,3 @@ def _run(run: FinishedRun) -> None:
             )
     if run.flag:
         console.print(f"the run is not complete ({run.flag}): these are the numbers of what it has", style="yellow")
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.2f}" if math.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"

@@ -1,6 +1,5 @@
 """`compare`: runs against one another, paired by instance."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from amodal_bench.resolve.locate import results_root
 from amodal_bench.results.data import unlike
 from amodal_bench.results.finished import FinishedRun, open_run
 from amodal_bench.results.select import RunQuery, Selection, nothing_left, results_runs
+from amodal_bench.text.numbers import number, p_value, with_interval
 
 console = make_console()
 
@@ -149,14 +149,11 @@ def _table(title: str, labels: list[str], frame: pd.DataFrame) -> Table:
     for name in ("A", "B", "A - B", "p", *holm, "wins", "ties", "losses", "n"):
         table.add_column(name.replace("p_holm", "p (Holm)"), justify="right", no_wrap=True)
     for row in frame.to_dict("records"):
-        gap = "-"
-        if not math.isnan(row["difference"]):
-            gap = f"{row['difference']:+.2f}" + (
-                "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
-            )
+        gap = with_interval(row["difference"], row["low"], row["high"], signed=True)
         table.add_row(
-            *(str(row[name]) for name in labels), _directed(row["metric"]), _number(row["a"]), _number(row["b"]), gap,
-            *(_p(row[name]) for name in ("p", *holm)), *(str(row[name]) for name in ("wins", "ties", "losses", "n")),
+            *(str(row[name]) for name in labels), _directed(row["metric"]), number(row["a"]), number(row["b"]), gap,
+            *(p_value(row[name]) for name in ("p", *holm)),
+            *(str(row[name]) for name in ("wins", "ties", "losses", "n")),
         )  # fmt: skip
     return table
 
@@ -169,7 +166,7 @@ def _flips(frame: pd.DataFrame) -> Table:
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
     for row in frame.to_dict("records"):
         table.add_row(
-            row["id"], f"{row['rate']:.2f}", _number(row["a"]), _number(row["b"]), f"{row['difference']:+.2f}"
+            row["id"], number(row["rate"]), number(row["a"]), number(row["b"]), number(row["difference"], signed=True)
         )
     return table
 
@@ -177,11 +174,3 @@ def _flips(frame: pd.DataFrame) -> Table:
 def _directed(metric: str) -> str:
     """The metric, marked where less is better."""
     return metric if find_metric(metric).higher_is_better else f"{metric} ↓"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -16,7 +16,10 @@ from rich.progress import (
 from rich.text import Text
 
 from amodal_bench.cli.console import PlainConsole, plain
+from amodal_bench.plugin import Monitor
 from amodal_bench.progress import Reporter, Silent
+
+_EVERY = 30.0  # seconds between the lines of a training's log
 
 
 def make_console() -> PlainConsole:
@@ -105,3 +108,53 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Unheard:
+    def step(self, done: int, total: int, text: str) -> None:
+        """Only the first process speaks."""
+
+    def note(self, text: str) -> None:
+        """Only the first process speaks."""
+
+
+class _StepLines:
+    def __init__(self, out: PlainConsole, title: str) -> None:
+        self._out, self._title, self._said = out, title, 0.0
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """A line at most every half minute."""
+        if time.monotonic() - self._said > _EVERY:
+            self._said = time.monotonic()
+            self.note(f"{done}/{total} steps, {text}")
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._out.print(f"{self._title}: {text}", soft_wrap=True)
+
+
+class _StepBar:
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None, title=title, text="")
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total, text=text)
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(text)
+
+
+@contextmanager
+def monitor(console: PlainConsole, title: str, first: bool) -> Iterator[Monitor]:
+    """A bar on a terminal, lines elsewhere, nothing in all processes but the first."""
+    if not first:
+        yield _Unheard()
+    elif console.is_terminal:
+        columns = (Field("title"), BarColumn(), MofNCompleteColumn(), Field("text"))
+        with Progress(*columns, console=console) as progress:
+            yield _StepBar(progress, title)
+    else:
+        yield _StepLines(console, title)

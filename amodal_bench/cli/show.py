@@ -15,8 +15,8 @@ from amodal_bench.results.finished import FinishedRun
 from amodal_bench.results.rank import Rank, ranks
 from amodal_bench.results.seeds import mean_and_spread, to_average
 from amodal_bench.results.summary import Summary, summarise
-
-DIGITS = 2
+from amodal_bench.text.numbers import DIGITS, number
+from amodal_bench.text.numbers import interval as band_of
 
 
 def show_runs(
@@ -111,8 +111,8 @@ def _cell(summary: Summary, metric: str, subset: str = "all", rates: str = "", *
     row = summary.value(metric, subset, rates)
     if row is None or math.isnan(row["value"]):
         return plain("-")
-    interval = "" if math.isnan(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
-    return plain((f"{row['value']:.2f}", "bold" if bold else ""), (interval, "dim"))
+    band = band_of(row["low"], row["high"])
+    return plain((number(row["value"]), "bold" if bold else ""), (f" {band}" if band else "", "dim"))
 
 
 def _buckets(block: Sequence[Summary]) -> Table:

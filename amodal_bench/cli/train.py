@@ -1,26 +1,20 @@
 """`train`: make the weights that `bench` finds."""
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from amodal_bench.cli import options as o
-from amodal_bench.cli.console import PlainConsole, plain
-from amodal_bench.cli.progress import Field, make_console
+from amodal_bench.cli.console import plain
+from amodal_bench.cli.progress import make_console, monitor
 from amodal_bench.errors import Refused, TrainingStopped
-from amodal_bench.plugin import Monitor
 from amodal_bench.resolve.presets import parse_changes
 from amodal_bench.running import train as training
 from amodal_bench.running.interrupts import Interrupted, interruptible
 
 console = make_console()
-_EVERY = 30.0  # seconds between the lines of a log
 
 
 def train(
@@ -91,7 +85,10 @@ def _run(job: training.TrainJob, fresh: bool) -> None:
             console.print(f"trained already: {job.out / training.MODEL} (--fresh starts over)", soft_wrap=True)
         return
     try:
-        with interruptible(), monitor(f"{job.preset.name} on {job.request.dataset}/{job.train.split}", first) as watch:
+        with (
+            interruptible(),
+            monitor(console, f"{job.preset.name} on {job.request.dataset}/{job.train.split}", first) as watch,
+        ):
             training.train(job, watch, fresh)
     except Interrupted as interrupt:
         console.print()
@@ -119,53 +116,3 @@ def _describe(job: training.TrainJob) -> None:
     console.print(plain((job.preset.name, "bold"), "  (nothing is run or written)"))
     for name, value in facts.items():
         console.print(f"  {name:<12}{value}", soft_wrap=True)
-
-
-class _Quiet:
-    def step(self, done: int, total: int, text: str) -> None:
-        """Only the first process speaks."""
-
-    def note(self, text: str) -> None:
-        """Only the first process speaks."""
-
-
-class _Lines:
-    def __init__(self, out: PlainConsole, title: str) -> None:
-        self._out, self._title, self._said = out, title, 0.0
-
-    def step(self, done: int, total: int, text: str) -> None:
-        """A line at most every half minute."""
-        if time.monotonic() - self._said > _EVERY:
-            self._said = time.monotonic()
-            self.note(f"{done}/{total} steps, {text}")
-
-    def note(self, text: str) -> None:
-        """A line."""
-        self._out.print(f"{self._title}: {text}", soft_wrap=True)
-
-
-class _Bar:
-    def __init__(self, progress: Progress, title: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None, title=title, text="")
-
-    def step(self, done: int, total: int, text: str) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, completed=done, total=total, text=text)
-
-    def note(self, text: str) -> None:
-        """A line above the bar."""
-        self._progress.console.print(text)
-
-
-@contextmanager
-def monitor(title: str, first: bool) -> Iterator[Monitor]:
-    """A bar on a terminal, lines elsewhere, nothing in all processes but the first."""
-    if not first:
-        yield _Quiet()
-    elif console.is_terminal:
-        columns = (Field("title"), BarColumn(), MofNCompleteColumn(), Field("text"))
-        with Progress(*columns, console=console) as progress:
-            yield _Bar(progress, title)
-    else:
-        yield _Lines(console, title)

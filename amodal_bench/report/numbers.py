@@ -12,21 +12,16 @@ from amodal_bench.metrics.table import METRICS, PARTS, Metric, find_metric, head
 from amodal_bench.results.finished import FinishedRun
 from amodal_bench.results.measures.files import with_present
 from amodal_bench.results.rank import ranks
+from amodal_bench.text.numbers import DIGITS, number
 
 Cell = list[str | int]  # value, low, high, n, n_undefined, rank (1 best, 2 second, 0 neither)
 Cells = dict[str, dict[str, dict[str, Cell]]]  # protocol -> subset -> metric
 RANK = 5
-DIGITS = 2
 
 
 def printed(value: float, digits: int = DIGITS) -> str:
     """A number as the page shows it; empty where it is undefined."""
-    return "" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def chance(p: float) -> str:
-    """A p-value as the page shows it."""
-    return "" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return number(value, digits, undefined="")
 
 
 def protocol_facts(protocol: Protocol) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from amodal_bench.metrics.compare import Comparison, compare
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import score
 from amodal_bench.metrics.table import FULL
-from amodal_bench.report.numbers import chance, printed
+from amodal_bench.report.numbers import printed
 from amodal_bench.results.finished import FinishedRun
+from amodal_bench.text.numbers import interval, number, p_value
 
 MOST_PAIRS = 21
 MOST_CATEGORIES = 40
@@ -71,8 +72,8 @@ def _table(title: str, rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
             printed(row["a"]),
             printed(row["b"]),
             signed(row["difference"]),
-            f"[{signed(row['low'])}, {signed(row['high'])}]" if printed(row["low"]) else "",
-            chance(row["p"]),
+            interval(row["low"], row["high"], signed=True),
+            p_value(row["p"], undefined=""),
             *(f"{row[name]:,}" for name in ("wins", "ties", "losses", "n")),
         ]
         for row in rows.to_dict("records")
@@ -92,5 +93,4 @@ def _flips(flips: pd.DataFrame) -> dict[str, Any]:
 
 def signed(value: float) -> str:
     """A difference with its sign; empty where undefined."""
-    text = printed(value)
-    return f"+{text}" if text and value >= 0 and text.strip("0.") else text
+    return number(value, undefined="", signed=True)

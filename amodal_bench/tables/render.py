@@ -6,6 +6,7 @@ import re
 from itertools import groupby
 
 from amodal_bench.tables.sheet import Cell, Heading, Sheet
+from amodal_bench.text import numbers
 from amodal_bench.text.csv_text import csv_text
 from amodal_bench.text.printable import printable
 
@@ -79,8 +80,8 @@ def number(cell: Cell, digits: int) -> tuple[str, str]:
     if not math.isnan(cell.spread):
         after = f"± {cell.spread:.{places}f}"
     elif not math.isnan(cell.low):
-        after = f"[{cell.low:.{places}f}, {cell.high:.{places}f}]"
-    return f"{cell.value:.{places}f}", after
+        after = numbers.interval(cell.low, cell.high, places)
+    return numbers.number(cell.value, places), after
 
 
 def _markdown_cell(cell: Cell, digits: int) -> str:

@@ -16,8 +16,8 @@ from amodal_bench.methods._training import weights
 from amodal_bench.types import Image, Mask
 
 from .choose import Logits, choose
+from .encoded import EncodedOnce
 from .points import Points
-from .reuse import Embeddings
 from .settings import Segmenter
 
 State = dict[str, Tensor]
@@ -95,39 +95,29 @@ class Embedded(NamedTuple):
     size: tuple[int, int]
 
 
-class SamSegmenter:
-    """A loaded SAM and how it is asked. Objects are decoded one by one, so they can not touch each other's bits."""
+class SamSegmenter(EncodedOnce):
+    """A loaded SAM and how it is asked."""
 
     def __init__(self, sam: Sam, settings: Segmenter, device: str, batch: int) -> None:
+        super().__init__(batch)
         self.sam = sam.eval().to(device)
         self._settings, self._device = settings, device
         self._resize = Resize(sam.image_encoder.img_size)
-        self._embeddings = Embeddings(self._encode, batch)
 
     @classmethod
     def load(cls, settings: Segmenter, path: Path, device: str, batch: int) -> Self:
         """From a file; raises `Refused`."""
         return cls(load_sam(settings.type, path), settings, device, batch)
 
-    def segment(
-        self,
-        images: Sequence[Image],
-        points: Sequence[Points],
-        visible: Sequence[Mask],
-        keys: Sequence[str | None] | None = None,
-    ) -> list[Logits]:
-        """As `PointSegmenter` says."""
-        with torch.inference_mode():
-            embedded = self._embeddings.of(images, keys)
-            return [self._decode(*asked) for asked in zip(embedded, points, visible, strict=True)]
-
-    def _encode(self, images: Sequence[Image]) -> list[Embedded]:
+    def encode(self, images: Sequence[Image]) -> list[Embedded]:
+        """As `EncodedOnce` says."""
         shown = [torch.from_numpy(self._resize.apply_image(image)).permute(2, 0, 1) for image in images]
         batch = torch.stack([self.sam.preprocess(image.to(self._device)) for image in shown])
         features = self.sam.image_encoder(batch)
         return [Embedded(features[k : k + 1], tuple(image.shape[1:])) for k, image in enumerate(shown)]
 
-    def _decode(self, embedded: Embedded, points: Points, visible: Mask) -> Logits:
+    def decode(self, embedded: Embedded, points: Points, visible: Mask) -> Logits:
+        """As `EncodedOnce` says."""
         sam, device = self.sam, self._device
         coordinates = self._resize.apply_coords(points, visible.shape)[None]
         labels = torch.ones(coordinates.shape[:2], dtype=torch.int, device=device)

@@ -17,8 +17,8 @@ from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.types import Image, Mask
 
 from .choose import Logits, choose
+from .encoded import EncodedOnce
 from .points import Points
-from .reuse import Embeddings
 from .settings import Segmenter
 
 Embedding = list[Tensor]  # (1, C, h, w) each, from fine to coarse
@@ -89,15 +89,15 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-class Sam2Segmenter:
-    """A loaded SAM 2 and how it is asked. Objects are decoded one by one, so they can not touch each other's bits."""
+class Sam2Segmenter(EncodedOnce):
+    """A loaded SAM 2 and how it is asked."""
 
     def __init__(
         self, model: Sam2Model, processor: Sam2ImageProcessor, settings: Segmenter, device: str, batch: int
     ) -> None:
+        super().__init__(batch)
         self.model = model.eval().to(device)
         self._processor, self._settings, self._device = processor, settings, device
-        self._embeddings = Embeddings(self._encode, batch)
 
     @classmethod
     def load(cls, settings: Segmenter, path: Path, device: str, batch: int) -> Self:
@@ -105,19 +105,8 @@ class Sam2Segmenter:
         model, processor = load_sam2(path)
         return cls(model, processor, settings, device, batch)
 
-    def segment(
-        self,
-        images: Sequence[Image],
-        points: Sequence[Points],
-        visible: Sequence[Mask],
-        keys: Sequence[str | None] | None = None,
-    ) -> list[Logits]:
-        """As `PointSegmenter` says."""
-        with torch.inference_mode():
-            embedded = self._embeddings.of(images, keys)
-            return [self._decode(*asked) for asked in zip(embedded, points, visible, strict=True)]
-
-    def _encode(self, images: Sequence[Image]) -> list[Embedding]:
+    def encode(self, images: Sequence[Image]) -> list[Embedding]:
+        """As `EncodedOnce` says."""
         # One by one: the processor would sort images of one size together.
         shown = [
             self._processor(images=np.array(image), input_data_format="channels_last", return_tensors="pt")
@@ -127,7 +116,8 @@ class Sam2Segmenter:
         levels = self.model.get_image_embeddings(batch)
         return [[level[k : k + 1] for level in levels] for k in range(len(images))]
 
-    def _decode(self, embedding: Embedding, points: Points, visible: Mask) -> Logits:
+    def decode(self, embedding: Embedding, points: Points, visible: Mask) -> Logits:
+        """As `EncodedOnce` says."""
         height, width = visible.shape
         scale = self.model.prompt_encoder.input_image_size / np.array([width, height])
         prompt = torch.as_tensor(points * scale, dtype=torch.float32, device=self._device)[None, None]

@@ -14,11 +14,12 @@ from amodal_bench.errors import Refused
 from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.report.build import build, embedded
 from amodal_bench.report.gallery import Wishes
-from amodal_bench.report.numbers import chance, printed
+from amodal_bench.report.numbers import printed
 from amodal_bench.report.pairs import chosen_pairs, signed
 from amodal_bench.results.select import labelled, results_runs
 from amodal_bench.store import rows
 from amodal_bench.store.folder import RunFolder, find_runs
+from amodal_bench.text.numbers import p_value
 
 ROOT = Path(__file__).parent.parent.parent
 SQUARES = ROOT / "tests" / "plugins" / "squares.py"
@@ -159,7 +160,7 @@ def test_nothing_in_the_data_can_end_its_element() -> None:
     assert json.loads(text) == {"a": "</script><!-- & \u2028"}
 
 
-@pytest.mark.parametrize(("value", "text"), [(1.005, "1.00"), (float("nan"), ""), (-0.004, "-0.00")])
+@pytest.mark.parametrize(("value", "text"), [(1.005, "1.00"), (float("nan"), ""), (-0.004, "0.00")])
 def test_printed(value: float, text: str) -> None:
     assert printed(value) == text
 
@@ -172,8 +173,8 @@ def test_signed(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0004, "< 0.001"), (0.0125, "0.013"), (1.0, "1.000"), (float("nan"), "")]
 )
-def test_chance(value: float, text: str) -> None:
-    assert chance(value) == text
+def test_p_values_of_the_page(value: float, text: str) -> None:
+    assert p_value(value, undefined="") == text
 
 
 def test_bad_options_are_refused() -> None:

@@ -1,6 +1,6 @@
 """Table 4 at nano scale: train conddiff-nano without each of its parts, with one small budget, and compare.
 
-    python -m amodal_bench.methods.conddiff.ablation [FOLDER]
+    python benchmarks/ablations/conddiff.py [FOLDER]
 
 Everything goes into FOLDER (default: ablation/), and the table into FOLDER/table.md. A second call goes on where
 the first was cut off.
