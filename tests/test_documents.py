@@ -10,7 +10,7 @@ from amodal_bench.files.documents import BadDocument, parse_json, parse_yaml, re
 from amodal_bench.files.machine import read_paths
 from amodal_bench.metrics.protocol import read_protocol
 from amodal_bench.resolve.presets import parse_changes, read_preset
-from amodal_bench.running.train import read_train_file
+from amodal_bench.resolve.training import read_train_file
 from amodal_bench.tables.spec import read_spec
 
 LAUGHS = "\n".join(["l0: &l0 [ha]"] + [f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 10)}]" for k in range(1, 10)])

@@ -14,8 +14,8 @@ from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.resolve.locate import find_checkpoint
 from amodal_bench.resolve.presets import find_preset, read_preset
 from amodal_bench.resolve.registry import Registry
-from amodal_bench.running.train import TrainRequest
-from amodal_bench.running.train import prepare as prepare_training
+from amodal_bench.resolve.training import TrainRequest
+from amodal_bench.resolve.training import prepare as prepare_training
 from amodal_bench.store import folder as store
 from amodal_bench.store.spec import RunSpec
 from amodal_bench.tables.spec import find_table

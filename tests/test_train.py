@@ -8,10 +8,11 @@ import pytest
 
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
 from amodal_bench.files.package import CONFIGS
+from amodal_bench.resolve import training as resolve_training
 from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.training import TrainRequest
 from amodal_bench.resolve.weights_header import read_metadata
 from amodal_bench.running import run, train
-from amodal_bench.running.train import TrainRequest
 from amodal_bench.store.lock import FolderLock
 
 SMALL: dict[str, Any] = {
@@ -48,7 +49,7 @@ def request_of(plugins: Path, tmp_path: Path) -> Any:
 
 def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugins: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
-    job = train.prepare(request_of())
+    job = resolve_training.prepare(request_of())
     train.train(job, Silence())
     model = tmp_path / "weights" / "conddiff" / "squares" / "model.safetensors"
     facts = read_metadata(model)
@@ -57,10 +58,10 @@ def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugin
     assert (record["status"], record["config"]) == ("complete", facts["config"])
 
     before = model.stat().st_mtime_ns
-    train.train(train.prepare(request_of()), Silence())
+    train.train(resolve_training.prepare(request_of()), Silence())
     assert model.stat().st_mtime_ns == before, "a finished training is left alone"
     with pytest.raises(Refused, match="holds a training with other settings"):
-        train.train(train.prepare(request_of(seed=1)), Silence())
+        train.train(resolve_training.prepare(request_of(seed=1)), Silence())
 
     other = tmp_path / "bars.py"
     other.write_text((plugins / "squares.py").read_text().replace("squares/", "bars/"))
@@ -83,15 +84,15 @@ def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugin
 
 def test_nothing_is_written_where_something_is_refused(request_of: Any, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="'visible' has nothing to train"):
-        train.prepare(request_of(method="visible", params={}))
+        resolve_training.prepare(request_of(method="visible", params={}))
     with pytest.raises(UnknownName, match=r"unknown parameter of the training of 'conddiff' 'epoch'. Did you mean"):
-        train.prepare(request_of(training={"epoch": 3}))
+        resolve_training.prepare(request_of(training={"epoch": 3}))
     with pytest.raises(Refused, match="has no split 'train': name one with --split \\(test\\)"):
-        train.prepare(request_of(split=None))
+        resolve_training.prepare(request_of(split=None))
     with pytest.raises(Refused, match="'conddiff-j' takes the weights of 'conddiff'"):
-        train.prepare(request_of(method="conddiff-j"))
+        resolve_training.prepare(request_of(method="conddiff-j"))
     with pytest.raises(Refused, match="preset of weights from 'pix2gestalt'"):
-        train.prepare(request_of(method="conddiff-zeroshot"))
+        resolve_training.prepare(request_of(method="conddiff-zeroshot"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,7 +101,7 @@ def test_a_split_without_instances_is_refused(request_of: Any, plugins: Path, tm
     text = (plugins / "squares.py").read_text().replace("return self._ids\n", "return []\n")
     empty.write_text(text)
     with pytest.raises(Refused, match="has no instance to train on"):
-        train.prepare(request_of(dataset="empty", more=(empty,)))
+        resolve_training.prepare(request_of(dataset="empty", more=(empty,)))
 
 
 def test_the_training_file_of_a_preset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,20 +109,20 @@ def test_the_training_file_of_a_preset_is_read(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "amodal-bench.yaml").write_text("configs: [own]\n")
     folder = tmp_path / "own" / "train"
     folder.mkdir(parents=True)
-    assert train.find_train_file("none").training == {}
+    assert resolve_training.find_train_file("none").training == {}
     (folder / "a.yaml").write_text("training: {epochs: 3}\n")
-    assert train.find_train_file("a").training == {"epochs": 3}
+    assert resolve_training.find_train_file("a").training == {"epochs": 3}
     (folder / "b.yaml").write_text("epochs: 3\n")
     with pytest.raises(Refused, match=r"b\.yaml: not a training file"):
-        train.find_train_file("b")
-    assert train.find_train_file("b", folder / "a.yaml").training == {"epochs": 3}
+        resolve_training.find_train_file("b")
+    assert resolve_training.find_train_file("b", folder / "a.yaml").training == {"epochs": 3}
     with pytest.raises(Refused, match=r"c\.yaml: no such file"):
-        train.find_train_file("b", folder / "c.yaml")
+        resolve_training.find_train_file("b", folder / "c.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"config": 1, "seconds": 0}', '{"config": "x"}'])
 def test_a_damaged_record_of_a_training_is_named(text: str, request_of: Any) -> None:
-    job = train.prepare(request_of())
+    job = resolve_training.prepare(request_of())
     job.out.mkdir(parents=True)
     (job.out / "train.json").write_text(text)
     with pytest.raises(Refused, match=r"train\.json is not .*; --fresh starts "):
@@ -136,7 +137,7 @@ def test_every_training_file_is_valid(path: Path) -> None:
     preset = find_preset(path.stem, Registry())
     settings = preset.plugin.cls.Training
     assert settings is not None
-    build(settings, train.read_train_file(path).training, path.stem)
+    build(settings, resolve_training.read_train_file(path).training, path.stem)
 
 
 def test_the_command_line_says_what_it_would_do(cli: Any, plugins: Path) -> None:
@@ -153,7 +154,7 @@ def test_the_command_line_says_what_it_would_do(cli: Any, plugins: Path) -> None
 
 
 def test_two_trainings_in_one_folder_are_refused(request_of: Any) -> None:
-    job = train.prepare(request_of())
+    job = resolve_training.prepare(request_of())
     with FolderLock(job.out) as lock:
         assert lock.take()
         with pytest.raises(Refused, match=r"conddiff/squares is being trained into by process \d+ on "):
@@ -164,7 +165,7 @@ def test_two_trainings_in_one_folder_are_refused(request_of: Any) -> None:
 def test_fresh_brings_back_what_it_put_aside_where_the_new_training_cannot_begin(
     request_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = train.prepare(request_of())
+    job = resolve_training.prepare(request_of())
     job.out.mkdir(parents=True)
     (job.out / "model.safetensors").write_bytes(b"weeks of work")
 

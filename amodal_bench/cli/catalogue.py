@@ -19,7 +19,7 @@ from amodal_bench.plugin import MethodCard
 from amodal_bench.resolve.locate import DataFlags, dataset_location, find_checkpoint, weights_root
 from amodal_bench.resolve.presets import Preset, find_preset
 from amodal_bench.resolve.registry import Registry
-from amodal_bench.running.train import read_train_file
+from amodal_bench.resolve.training import read_train_file
 from amodal_bench.tables.spec import read_spec
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console, monitor
 from amodal_bench.errors import Refused, TrainingStopped
+from amodal_bench.resolve import training as resolve_training
 from amodal_bench.resolve.presets import parse_changes
 from amodal_bench.running import train as training
 from amodal_bench.running.interrupts import Interrupted, interruptible
@@ -52,8 +53,8 @@ def train(
     changes = params.pop("train", {})
     if not isinstance(changes, dict):
         raise Refused("--set train=...: name a setting, e.g. --set train.epochs=2")
-    job = training.prepare(
-        training.TrainRequest(
+    job = resolve_training.prepare(
+        resolve_training.TrainRequest(
             method=method,
             config=o.absolute(config),
             dataset=dataset,
@@ -77,12 +78,12 @@ def train(
         _run(job, fresh)
 
 
-def _run(job: training.TrainJob, fresh: bool) -> None:
+def _run(job: resolve_training.TrainJob, fresh: bool) -> None:
     first = os.environ.get("RANK", "0") == "0"
     if job.complete and not fresh:
         if first:
             training.check_same(job)
-            console.print(f"trained already: {job.out / training.MODEL} (--fresh starts over)", soft_wrap=True)
+            console.print(f"trained already: {job.out / resolve_training.MODEL} (--fresh starts over)", soft_wrap=True)
         return
     try:
         with (
@@ -101,10 +102,10 @@ def _run(job: training.TrainJob, fresh: bool) -> None:
         console.print(str(error), soft_wrap=True)
         raise typer.Exit(1) from None
     if first:
-        console.print(f"trained: {job.out / training.MODEL}", soft_wrap=True)
+        console.print(f"trained: {job.out / resolve_training.MODEL}", soft_wrap=True)
 
 
-def _describe(job: training.TrainJob) -> None:
+def _describe(job: resolve_training.TrainJob) -> None:
     facts = {
         "train on": f"{len(job.train)} instances of {job.train.card.title} {job.train.split}",
         "watch": f"{job.val.card.title} {job.val.split}",

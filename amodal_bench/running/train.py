@@ -1,127 +1,23 @@
-"""Train a method on a dataset: resolve and refuse first, then hand both to the method's own `train`."""
+"""Train a method on a dataset: hand both to the method's own `train`, and keep what it leaves."""
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from amodal_bench.errors import Refused
-from amodal_bench.files import configs
 from amodal_bench.files.cache import write_atomic
-from amodal_bench.files.documents import BadDocument, parse_json, read_yaml
-from amodal_bench.plugin import AnyDataset, Monitor, Settings, TrainingRun
+from amodal_bench.files.documents import BadDocument, parse_json
+from amodal_bench.plugin import Monitor, TrainingRun
 from amodal_bench.resolve import provenance
-from amodal_bench.resolve.job import open_dataset
-from amodal_bench.resolve.locate import DataFlags, weights_root
-from amodal_bench.resolve.presets import Preset, build, find_preset, merged
-from amodal_bench.resolve.registry import Registry
+from amodal_bench.resolve.training import TrainJob
 from amodal_bench.store.lock import HOLDER, LOCK, FolderLock
-from amodal_bench.store.spec import resolved
 
-MODEL, RECORD, _ASIDE = "model.safetensors", "train.json", ".before"
-
-
-class TrainFile(Settings):
-    """configs/train/NAME.yaml: what training adds to the preset NAME, and `options` of the dataset it is meant for."""
-
-    title: str = ""
-    training: dict[str, Any] = {}
-    dataset: str | None = None
-    options: dict[str, Any] = {}
-
-
-class TrainRequest(Settings):
-    """What a user asked for, as train.json keeps it."""
-
-    method: str
-    config: Path | None = None
-    dataset: str
-    split: str | None = None
-    val_split: str | None = None
-    seed: int = 42
-    params: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    data_root: Path | None = None
-    root: Path | None = None
-    image_root: Path | None = None
-    weights: Path | None = None
-    plugins: tuple[Path, ...] = ()
-    device: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainJob:
-    """A request whose names, parameters and files have been found."""
-
-    request: TrainRequest
-    preset: Preset
-    config: Settings
-    train: AnyDataset
-    val: AnyDataset
-    metadata: dict[str, str]
-    out: Path
-    device: str
-
-    @property
-    def complete(self) -> bool:
-        """Whether the weights are there."""
-        return (self.out / MODEL).is_file()
-
-
-def find_train_file(name: str, given: Path | None = None) -> TrainFile:
-    """The file given, else train/NAME.yaml, built in or from outside, empty where there is none."""
-    config = configs.by_path(given) if given else configs.find("train", name)
-    return read_train_file(config.path) if config else TrainFile()
-
-
-def read_train_file(path: Path) -> TrainFile:
-    """Read one file; raises `Refused` naming it."""
-    try:
-        return TrainFile.model_validate(read_yaml(path, "a training file") or {})
-    except ValidationError as error:
-        raise Refused(f"{path}: not a training file: {error}") from None
-
-
-def prepare(request: TrainRequest) -> TrainJob:
-    """Resolve a request; raises `Refused` before anything is written."""
-    registry = Registry(request.plugins)
-    preset = find_preset(request.method, registry, request.params)
-    cls = preset.plugin.cls
-    if cls.Training is None:
-        raise Refused(f"method {preset.name!r} has nothing to train: use it as it is with amodal-bench bench")
-    if preset.weights_of:
-        raise Refused(f"{preset.name!r} takes the weights of {preset.weights_of!r}: train that")
-    if preset.trained_on not in (None, request.dataset):
-        raise Refused(
-            f"{preset.name!r} is the preset of weights from {preset.trained_on!r}: train it with --dataset "
-            f"{preset.trained_on}, or another preset on {request.dataset!r}"
-        )
-    file = find_train_file(preset.name, request.config)
-    config = build(cls.Training, merged(file.training, request.training), f"the training of {preset.name!r}")
-    options = merged(file.options, request.options) if file.dataset == request.dataset else request.options
-    flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
-    splits = registry.dataset(request.dataset).cls.card.splits
-    train_split = request.split or ("train" if "train" in splits else None)
-    if train_split is None:
-        raise Refused(f"{request.dataset!r} has no split 'train': name one with --split ({', '.join(splits)})")
-    train, _, _ = open_dataset(request.dataset, registry, train_split, options, flags)
-    if not len(train):
-        raise Refused(f"{train.card.title} {train.split} has no instance to train on: {train.funnel.as_dict()}")
-    val_split = request.val_split or ("val" if "val" in splits else train.card.default_split)
-    val, _, _ = open_dataset(request.dataset, registry, val_split, options, flags)
-    out = weights_root(request.weights) / preset.name / request.dataset
-    device = provenance.choose_device(request.device, cls.card.needs)
-    metadata = _metadata(request, preset, config, train)
-    return TrainJob(request, preset, config, train, val, metadata, out, device)
+RECORD, _ASIDE = "train.json", ".before"
 
 
 def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
@@ -205,25 +101,6 @@ def check_same(job: TrainJob) -> None:
             f"{job.out} holds a training with other settings ({before['config']}, this is {job.metadata['config']}; "
             f"see its {RECORD}): give --weights another folder, or --fresh to delete it"
         )
-
-
-def _metadata(request: TrainRequest, preset: Preset, config: Settings, data: AnyDataset) -> dict[str, str]:
-    """What the header of the weights says; `config` is the digest of all of it."""
-    facts = {
-        "method": preset.plugin.name,
-        "revision": str(preset.plugin.cls.card.revision),
-        "preset": preset.name,
-        "params": json.dumps(resolved(preset.params), sort_keys=True),
-        "training": json.dumps(resolved(config), sort_keys=True),
-        "dataset": request.dataset,
-        "split": data.split,
-        "options": json.dumps(resolved(data.options), sort_keys=True),
-        "fingerprint": data.fingerprint(),
-        "instances": str(len(data)),
-        "seed": str(request.seed),
-    }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    return {**facts, "config": digest}
 
 
 def _record(out: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from amodal_bench.metrics import scores as scoring
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
+from amodal_bench.resolve import training as resolve_training
 from amodal_bench.resolve.job import Request, prepare
 from amodal_bench.running import run, train
 from amodal_bench.text import streams
@@ -61,7 +62,7 @@ def trained(row: Row, folder: Path) -> Path:
     """The tree of weights of a row, trained where that has not been done."""
     weights = folder / "weights" / (row.weights or row.name)
     if row.weights is None:
-        request = train.TrainRequest(
+        request = resolve_training.TrainRequest(
             method=PRESET,
             dataset=DATASET,
             seed=SEED,
@@ -70,7 +71,7 @@ def trained(row: Row, folder: Path) -> Path:
             options={"size": SCENES},
             weights=weights,
         )
-        train.train(train.prepare(request), _Lines())
+        train.train(resolve_training.prepare(request), _Lines())
     return weights
 
 

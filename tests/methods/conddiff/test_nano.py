@@ -32,7 +32,7 @@ def test_the_file_is_small_and_says_where_it_comes_from() -> None:
 
 
 def test_the_training_file_in_the_repository_is_the_one_that_was_used() -> None:
-    from amodal_bench.running.train import find_train_file
+    from amodal_bench.resolve.training import find_train_file
 
     used = json.loads(read_metadata(FILE)["training"])
     preset = presets.find_preset("conddiff-nano", Registry())
