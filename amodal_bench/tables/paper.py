@@ -69,9 +69,9 @@ class PaperTable:
         """The whole table; cells that nothing was run for are empty."""
         rows = [*self.spec.rows, *self._references()]
         pairs = [[self._pair(row, column) for column in self.spec.columns] for row in rows]
+        problems = tuple(dict.fromkeys(pair.problem for line in pairs for pair in line if pair.problem))
         pairs = [line for row, line in zip(rows, pairs, strict=True) if row.section != REFERENCE or _any(line)]
         flat = [pair for line in pairs for pair in line]
-        problems = tuple(dict.fromkeys(pair.problem for pair in flat if pair.problem))
         printed, measured = map(iter, self._ranks(flat))
         return Sheet(
             name=self.spec.name,
