@@ -1,12 +1,13 @@
 """The window of the image that the network sees, into the network's frame and back. No torch here."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from pydantic import Field
 
+from amodal_bench.masks.boxes import Window, enlarged, extent
 from amodal_bench.plugin import Settings
 from amodal_bench.types import Image, Mask
 
@@ -35,59 +36,19 @@ class Region(Crop):
     masks: Literal["nearest", "area"] = "area"
 
 
-class Window(NamedTuple):
-    """Rows [top, bottom) and columns [left, right) of an image; never empty."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """What cuts the window out of an array (H, W, ...)."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.bottom - self.top, self.right - self.left
-
-
 def window(visible: Mask, crop: Crop, enlarge: float | None = None, shift: tuple[float, float] = (0, 0)) -> Window:
     """The window around a visible mask; `enlarge` and `shift` (shares of its sides) are for augmentation."""
     factor = crop.enlarge if enlarge is None else enlarge
     if crop.mode == "none":
         return Window(0, 0, *visible.shape)
     if crop.mode == "box":
-        return _box(visible, factor, shift)
+        return enlarged(visible, factor, shift)
     return _square(visible, factor, crop.least, shift)
 
 
 def recall(amodal: Mask, place: Window) -> float:
     """|amodal inside the window| / |amodal|: no prediction can find more."""
     return float(amodal[place.slices].sum() / amodal.sum())
-
-
-def extent(mask: Mask) -> tuple[int, int, int, int]:
-    """First row, first column, last row, last column of a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]), int(columns[-1])
-
-
-def _box(visible: Mask, factor: float, shift: tuple[float, float]) -> Window:
-    """Centre and length in whole pixels, both ends included, cut at the image's edge."""
-    top, left, bottom, right = extent(visible)
-    spans = []
-    for first, last, side, move in (
-        (top, bottom, visible.shape[0], shift[0]),
-        (left, right, visible.shape[1], shift[1]),
-    ):
-        length = int((last - first) * factor)
-        start = (first + last) // 2 - length // 2 + round(move * length)
-        low = min(max(0, start), side - 1)
-        spans.append((low, max(low, min(side - 1, start + length)) + 1))
-    return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1])
 
 
 def _square(visible: Mask, factor: float, least: float, shift: tuple[float, float]) -> Window:

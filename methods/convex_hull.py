@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amodal_bench.methods._hull import hull_mask
+from amodal_bench.masks.hull import hull_mask
 from amodal_bench.plugin import Method, MethodCard, Settings
 from amodal_bench.types import AmodalQuery, Mask
 

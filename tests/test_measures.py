@@ -73,7 +73,9 @@ def by_hand(run: Path) -> dict[str, dict[str, tuple[int, int]]]:
 def test_a_run_is_measured_and_scored(run: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "PIECE", 7)
     measure(run, workers=workers)
-    assert sorted(path.name for path in (run / "measures").glob("[!.]*")) == ["boundary.parquet", "eroded.parquet"]
+    assert sorted(path.name for path in (run / "measures").glob("[!.]*")) == [
+        "boundary.parquet", "ceilings.parquet", "eroded.parquet",
+    ]  # fmt: skip
     frame = ab.open_run(run).frame(metrics=["mIoU_full", *MEASURED])
     wanted = by_hand(run)
     for kind, name in (("full", "boundary_full"), ("hidden", "boundary_hidden"), ("eroded", "eroded_hidden")):

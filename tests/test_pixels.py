@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from amodal_bench.metrics.pixels import boundary, eroded_hidden
+from amodal_bench.masks.boxes import enlarged
+from amodal_bench.masks.hull import hull_mask
+from amodal_bench.metrics.pixels import boundary, ceilings, eroded_hidden
 from amodal_bench.types import Mask
-from tests.pixel_loops import by_loop
+from tests.pixel_loops import by_loop, iou
 
 
 @given(masks=arrays.arrays(np.bool_, (3, 9, 7), elements=st.sampled_from([True, True, True, False])))
@@ -28,3 +30,29 @@ def test_blocks_and_empty_masks_are_measured_like_a_loop(rng: np.random.Generato
     nothing = np.zeros((5, 5), dtype=np.bool_)
     assert boundary(nothing, nothing, nothing) == {"full": (0, 0), "hidden": (0, 0)}
     assert eroded_hidden(nothing, nothing, nothing) == {"hidden": (0, 0)}
+
+
+@given(masks=arrays.arrays(np.bool_, (3, 12, 10), elements=st.sampled_from([True, False, False, False])))
+def test_a_ceiling_is_the_score_of_the_object_cut_to_its_region(masks: Mask) -> None:
+    p, a = masks[0], masks[1] | masks[2]
+    v = masks[2]
+    found = ceilings(p, a, v)
+    if not v.any():
+        assert all(found[name] == iou(a, a) for name in ("hull", "crop", "hull_hidden", "crop_hidden"))
+        return
+    crop = np.zeros_like(a)
+    crop[enlarged(v, 2.0).slices] = True
+    for name, region in (("hull", hull_mask(v)), ("crop", crop)):
+        assert found[name] == iou(a & region, a)
+        assert found[f"{name}_hidden"] == iou(a & region & ~v, a & ~v)
+
+
+def test_the_ceilings_of_an_object_that_is_hidden_at_one_end() -> None:
+    """Rows 0 to 3 of 12 are seen: the hull holds them alone, the box twice as long ends in row 4."""
+    a = np.zeros((12, 3), dtype=np.bool_)
+    a[:] = True
+    v = a.copy()
+    v[4:] = False
+    found = ceilings(a, a, v)
+    assert (found["hull"], found["hull_hidden"]) == ((12, 36), (0, 24))
+    assert (found["crop"], found["crop_hidden"]) == ((15, 36), (3, 24))

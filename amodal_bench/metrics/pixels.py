@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from amodal_bench.masks.boxes import enlarged
+from amodal_bench.masks.hull import hull_mask
 from amodal_bench.types import Mask
 
 BAND = 0.02  # of the image's diagonal
+CROP = 2.0  # times the visible box: CondDiff-AMO's crop
 EROSION = 2  # pixels to each side: a square of 5 x 5
 Pixels = tuple[int, int]  # numerator and denominator
 
@@ -63,12 +66,36 @@ def eroded_hidden(predicted: Mask, amodal: Mask, visible: Mask) -> dict[str, Pix
     return {"hidden": _iou(*(eroded(mask[window], EROSION, border=True) for mask in (p, a)))}
 
 
+def ceilings(_: Mask, amodal: Mask, visible: Mask) -> dict[str, Pixels]:
+    """What the best prediction could reach that stays inside a region made of the visible mask: |A & R| of |A|.
+
+    `hull`: R is the convex hull of V, which the tuning-free pipeline repaints. `crop`: R is the box of V twice as long
+    and wide, which CondDiff-AMO sees. Such a prediction is A & R, so that this is its IoU; of the hidden part
+    |A & R - V| of |A - V|. All of A where nothing is visible.
+    """
+    if not visible.any():
+        whole, hidden = int(amodal.sum()), int((amodal & ~visible).sum())
+        return {
+            name: (pixels, pixels)
+            for name, pixels in (("hull", whole), ("hull_hidden", hidden), ("crop", whole), ("crop_hidden", hidden))
+        }
+    crop = np.zeros_like(amodal)
+    crop[enlarged(visible, CROP).slices] = True
+    regions = {"hull": hull_mask(visible), "crop": crop}
+    found = {name: _share(amodal, region) for name, region in regions.items()}
+    return found | {f"{name}_hidden": _share(amodal & ~visible, region) for name, region in regions.items()}
+
+
 def eroded(mask: Mask, distance: int, *, border: bool = False) -> Mask:
     """Pixels of a mask whose neighbours up to `distance` rows and columns away are in it; `border`: outside is too."""
     found = mask.view(np.uint8)
     for axis in (0, 1):
         found = ndimage.minimum_filter1d(found, 2 * distance + 1, axis=axis, mode="constant", cval=int(border))
     return np.asarray(found, dtype=np.bool_)
+
+
+def _share(amodal: Mask, region: Mask) -> Pixels:
+    return int((amodal & region).sum()), int(amodal.sum())
 
 
 def _iou(p: Mask, a: Mask) -> Pixels:
@@ -89,5 +116,12 @@ MEASURES = {
     for measure in (
         Measure("boundary", 1, "boundary IoU of the whole and of the hidden contour", ("full", "hidden"), boundary),
         Measure("eroded", 1, "hidden IoU of masks eroded by 5 x 5 pixels", ("hidden",), eroded_hidden),
+        Measure(
+            "ceilings",
+            1,
+            "how much of the object lies in the hull of V and in CondDiff-AMO's crop",
+            ("hull", "hull_hidden", "crop", "crop_hidden"),
+            ceilings,
+        ),
     )
 }

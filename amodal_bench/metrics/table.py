@@ -113,6 +113,22 @@ METRICS: tuple[Metric, ...] = (
         "eroded_IoU_inv", "eroded_inv", "IoU of P - V and A - V, eroded by 5 x 5 pixels (`measure`)",
         "eroded_hidden_numerator", "eroded_hidden_denominator", "invisible", measure="eroded",
     ),
+    Metric(
+        "hull_ceiling", "hull_ceiling", "the best mIoU_full of any prediction in the hull of V (`measure`)",
+        "ceilings_hull_numerator", "ceilings_hull_denominator", measure="ceilings",
+    ),
+    Metric(
+        "hull_ceiling_inv", "hull_ceiling_inv", "the best mIoU_inv there (`measure`)",
+        "ceilings_hull_hidden_numerator", "ceilings_hull_hidden_denominator", "invisible", measure="ceilings",
+    ),
+    Metric(
+        "crop_ceiling", "crop_ceiling", "the best mIoU_full of any prediction in twice the box of V (`measure`)",
+        "ceilings_crop_numerator", "ceilings_crop_denominator", measure="ceilings",
+    ),
+    Metric(
+        "crop_ceiling_inv", "crop_ceiling_inv", "the best mIoU_inv there (`measure`)",
+        "ceilings_crop_hidden_numerator", "ceilings_crop_hidden_denominator", "invisible", measure="ceilings",
+    ),
 )  # fmt: skip
 PARTS = ("found", "visible_missed", "hidden_missed", "spill")  # of the union of prediction and truth: they add to 1
 ALIASES = {"mIoU": "mIoU_full", "mIoU_occ": "mIoU_inv", "inv_mIoU": "mIoU_inv"}  # what papers call them

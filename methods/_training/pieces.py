@@ -5,7 +5,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from amodal_bench.errors import Refused
-from amodal_bench.methods._window import extent
+from amodal_bench.masks.boxes import extent
 from amodal_bench.types import AmodalSample, Mask
 
 _TRIES = 8

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amodal_bench.errors import WeightsNotFound
+from amodal_bench.masks.boxes import Window
 from amodal_bench.methods._segment import load as segmenters
 from amodal_bench.methods._segment.load import PointSegmenter
 from amodal_bench.methods._segment.points import draw_points
-from amodal_bench.methods._window import Window, cut_image, cut_visible, paste, window
+from amodal_bench.methods._window import cut_image, cut_visible, paste, window
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
 from amodal_bench.types import AmodalQuery, Mask
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 from scipy.ndimage import distance_transform_edt
 
-from amodal_bench.methods._hull import hull_mask
-from amodal_bench.methods._window import extent
+from amodal_bench.masks.boxes import extent
+from amodal_bench.masks.hull import hull_mask
 from amodal_bench.types import Image, Mask
 
 from .params import Condition

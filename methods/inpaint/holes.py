@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from amodal_bench.masks.boxes import extent
 from amodal_bench.methods._training.pieces import shape
-from amodal_bench.methods._window import extent
 from amodal_bench.types import Mask
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial import ConvexHull
 
-from amodal_bench.methods._hull import hull_mask
+from amodal_bench.masks.hull import hull_mask
 from amodal_bench.types import Mask
 
 MASKS = hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))).filter(lambda m: bool(m.any()))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench.methods._window import Crop, Window, cut_image, cut_mask, cut_visible, paste, recall, window
+from amodal_bench.masks.boxes import Window
+from amodal_bench.methods._window import Crop, cut_image, cut_mask, cut_visible, paste, recall, window
 from amodal_bench.types import Mask
 
 CROPS = [

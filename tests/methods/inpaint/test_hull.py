@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from amodal_bench.methods._hull import hull_mask
+from amodal_bench.masks.hull import hull_mask
 from amodal_bench.methods.inpaint.condition import grown, repaint_area
 from amodal_bench.methods.inpaint.params import Condition
 from amodal_bench.types import Mask

@@ -18,7 +18,7 @@ pytest.importorskip("transformers")
 from diffusers import ConfigMixin, ModelMixin  # noqa: E402
 from diffusers.configuration_utils import register_to_config  # noqa: E402
 
-from amodal_bench.methods._hull import hull_mask  # noqa: E402
+from amodal_bench.masks.hull import hull_mask  # noqa: E402
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402
 from amodal_bench.methods.inpaint.params import InpaintParams  # noqa: E402
 
