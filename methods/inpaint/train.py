@@ -68,14 +68,17 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
     """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
     config: Training = run.config
     accelerator = accelerator_of(run)
-    torch.manual_seed(run.seed)  # before the decoder's first weights are drawn
-    vae = _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
     place = run.out / _CODEC
     if not place.is_file() and accelerator.is_main_process:
+        torch.manual_seed(run.seed)  # before the decoder's first weights are drawn
+        fitted = _codec(config)
         if not config.start:
-            _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
-        weights.save(vae, place, run.metadata, half=False)
+            _fit_codec(fitted, Holes(data, params, config, run.seed + 1), config, run)
+        weights.save(fitted, place, run.metadata, half=False)
     accelerator.wait_for_everyone()
+    # Read again even where it was just fitted: that one's memory format is another, and so would its roundings be,
+    # on some processors, from those of a training that is resumed.
+    vae = _codec(config)
     weights.load(vae, place)
     torch.manual_seed(run.seed)
     network = (
@@ -84,6 +87,10 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
         else unet(params.resolution // 2, config.channels, config.layers)
     )
     InpaintTrainer(params, vae.eval().requires_grad_(False), network, data, val, run, accelerator).fit()
+
+
+def _codec(config: Training) -> AutoencoderTiny:
+    return _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
 
 
 def _read(part: Any, folder: Path) -> Any:
