@@ -1,13 +1,15 @@
 """What all tests share: no network, a cache folder of their own, small real parts."""
 
+import importlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import settings
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from amodal_bench.files import configs
 from amodal_bench.files.stamp import stamp_of
 
 # The same examples every time, and no clock: a busy machine is no failure.
@@ -110,8 +113,8 @@ def change(request: pytest.FixtureRequest) -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Run amodal-bench in a process of its own, in an empty folder."""
+def process(tmp_path: Path) -> Cli:
+    """Run amodal-bench in a process of its own, in an empty folder: where the process is what is tested."""
     here = tmp_path / "cwd"
     here.mkdir(exist_ok=True)
 
@@ -129,39 +132,58 @@ def cli(tmp_path: Path) -> Cli:
     return call
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-CommandLine = Callable[..., Said]
-
-
 @pytest.fixture
-def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
-    """As `cli`, by the entry point in this process, which saves the seconds of a new one."""
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
+    """As `process`, by the entry point in this process, which saves the second that a new one takes to start."""
     from amodal_bench.cli import main
 
     here = tmp_path / "cwd"
     here.mkdir(exist_ok=True)
 
-    def call(*arguments: str | Path, **environment: str) -> Said:
-        with monkeypatch.context() as patch:
+    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        argv = ["amodal-bench", *map(str, arguments)]
+        capfd.readouterr()
+        code = 0
+        with monkeypatch.context() as patch, _as_started(patch, environment):
             patch.chdir(here)
-            patch.setattr(sys, "argv", ["amodal-bench", *map(str, arguments)])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            code = 0
+            patch.setattr(sys, "argv", argv)
             try:
                 main()
             except SystemExit as end:
                 code = int(end.code or 0)
-            return Said(code, *capfd.readouterr())
+        return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
 
     return call
+
+
+@contextmanager
+def _as_started(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Iterator[None]:
+    """An environment, a PYTHONPATH of its own included, and no trace of streams, logs and plugins afterwards."""
+    for name, value in environment.items():
+        patch.setenv(name, value)
+    patch.setattr(sys, "stdout", sys.stdout)
+    patch.setattr(sys, "stderr", sys.stderr)
+    patch.setattr(sys, "excepthook", sys.excepthook)
+    patch.setattr(logging.root, "handlers", [])
+    level, modules = logging.root.level, set(sys.modules)
+    added = environment.get("PYTHONPATH", "")
+    if added:
+        patch.setattr(sys, "path", [*added.split(os.pathsep), *sys.path])
+    _forget_what_is_installed()
+    yield
+    sys.stdout.flush()
+    sys.stderr.flush()
+    logging.root.setLevel(level)
+    logging.captureWarnings(False)
+    _forget_what_is_installed()
+    for name in set(sys.modules) - modules:
+        if added and str(getattr(sys.modules[name], "__file__", None)).startswith(tuple(added.split(os.pathsep))):
+            del sys.modules[name]
+
+
+def _forget_what_is_installed() -> None:
+    importlib.invalidate_caches()
+    configs._entries.cache_clear()
 
 
 @pytest.fixture
