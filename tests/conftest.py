@@ -1,14 +1,11 @@
 """What all tests share: no network, a cache folder of their own, small real parts."""
 
-import importlib
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ from hypothesis import settings
 # Before any import of huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from amodal_bench.files import configs
 from amodal_bench.files.stamp import stamp_of
 
 # The same examples every time, and no clock: a busy machine is no failure.
@@ -33,7 +29,11 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is read from or left in the user's cache, configuration or data folders."""
     before = dict(os.environ)
-    os.environ["AMODAL_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    cache, base = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    scenes = (base.parent if "PYTEST_XDIST_WORKER" in before else base) / "scenes"
+    scenes.mkdir(exist_ok=True)
+    (cache / "synthetic").symlink_to(scenes)  # rendered once for all processes that run tests
+    os.environ["AMODAL_BENCH_CACHE"] = str(cache)
     for name in ("AMODAL_BENCH_DATA", "AMODAL_BENCH_WEIGHTS"):
         os.environ.pop(name, None)
     yield
@@ -133,57 +133,20 @@ def process(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
+def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
     """As `process`, by the entry point in this process, which saves the second that a new one takes to start."""
-    from amodal_bench.cli import main
+    from tests.in_process import ended
 
     here = tmp_path / "cwd"
     here.mkdir(exist_ok=True)
 
     def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        argv = ["amodal-bench", *map(str, arguments)]
+        words = [str(argument) for argument in arguments]
         capfd.readouterr()
-        code = 0
-        with monkeypatch.context() as patch, _as_started(patch, environment):
-            patch.chdir(here)
-            patch.setattr(sys, "argv", argv)
-            try:
-                main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-        return subprocess.CompletedProcess(argv, code, *capfd.readouterr())
+        code = ended(words, here, environment)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
 
     return call
-
-
-@contextmanager
-def _as_started(patch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Iterator[None]:
-    """An environment, a PYTHONPATH of its own included, and no trace of streams, logs and plugins afterwards."""
-    for name, value in environment.items():
-        patch.setenv(name, value)
-    patch.setattr(sys, "stdout", sys.stdout)
-    patch.setattr(sys, "stderr", sys.stderr)
-    patch.setattr(sys, "excepthook", sys.excepthook)
-    patch.setattr(logging.root, "handlers", [])
-    level, modules = logging.root.level, set(sys.modules)
-    added = environment.get("PYTHONPATH", "")
-    if added:
-        patch.setattr(sys, "path", [*added.split(os.pathsep), *sys.path])
-    _forget_what_is_installed()
-    yield
-    sys.stdout.flush()
-    sys.stderr.flush()
-    logging.root.setLevel(level)
-    logging.captureWarnings(False)
-    _forget_what_is_installed()
-    for name in set(sys.modules) - modules:
-        if added and str(getattr(sys.modules[name], "__file__", None)).startswith(tuple(added.split(os.pathsep))):
-            del sys.modules[name]
-
-
-def _forget_what_is_installed() -> None:
-    importlib.invalidate_caches()
-    configs._entries.cache_clear()
 
 
 @pytest.fixture
