@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -30,7 +29,11 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is read from or left in the user's cache, configuration or data folders."""
     before = dict(os.environ)
-    os.environ["AMODAL_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    cache, base = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    scenes = (base.parent if "PYTEST_XDIST_WORKER" in before else base) / "scenes"
+    scenes.mkdir(exist_ok=True)
+    (cache / "synthetic").symlink_to(scenes)  # rendered once for all processes that run tests
+    os.environ["AMODAL_BENCH_CACHE"] = str(cache)
     for name in ("AMODAL_BENCH_DATA", "AMODAL_BENCH_WEIGHTS"):
         os.environ.pop(name, None)
     yield
@@ -110,8 +113,8 @@ def change(request: pytest.FixtureRequest) -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Run amodal-bench in a process of its own, in an empty folder."""
+def process(tmp_path: Path) -> Cli:
+    """Run amodal-bench in a process of its own, in an empty folder: where the process is what is tested."""
     here = tmp_path / "cwd"
     here.mkdir(exist_ok=True)
 
@@ -129,37 +132,19 @@ def cli(tmp_path: Path) -> Cli:
     return call
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-CommandLine = Callable[..., Said]
-
-
 @pytest.fixture
-def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
-    """As `cli`, by the entry point in this process, which saves the seconds of a new one."""
-    from amodal_bench.cli import main
+def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Cli:
+    """As `process`, by the entry point in this process, which saves the second that a new one takes to start."""
+    from tests.in_process import ended
 
     here = tmp_path / "cwd"
     here.mkdir(exist_ok=True)
 
-    def call(*arguments: str | Path, **environment: str) -> Said:
-        with monkeypatch.context() as patch:
-            patch.chdir(here)
-            patch.setattr(sys, "argv", ["amodal-bench", *map(str, arguments)])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            code = 0
-            try:
-                main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-            return Said(code, *capfd.readouterr())
+    def call(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        words = [str(argument) for argument in arguments]
+        capfd.readouterr()
+        code = ended(words, here, environment)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
 
     return call
 

@@ -1,4 +1,4 @@
-"""The commands as a user types them, in processes of their own."""
+"""The commands as a user types them."""
 
 import json
 import re
@@ -61,14 +61,14 @@ def test_errors_exit_with_one_and_the_rest_is_scored(cli: Cli, squares: list[str
     assert re.search(r"trouble .* 21 +\d+ +3 ", done.stdout)
 
 
-def test_a_full_disk_loses_nothing_that_was_finished(cli: Cli, squares: list[str], tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing_that_was_finished(process: Cli, squares: list[str], tmp_path: Path) -> None:
     command = ("bench", "--method", "trouble", "--set", "how=disk", *squares, "--results", tmp_path / "r")
-    full = cli(*command)
+    full = process(*command)
     assert full.returncode == 1
     assert re.search(
         r"cannot write to .*/r/squares/test/trouble/\w+ \(File too large\): 0 instances are saved", full.stdout
     )
-    again = cli(*command, TROUBLE_CURED="1")
+    again = process(*command, TROUBLE_CURED="1")
     assert again.returncode == 0, again.stderr + again.stdout
 
 
@@ -79,12 +79,12 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(cli: Cli, squares: l
     assert not (tmp_path / "r").exists()
 
 
-def test_score_needs_no_dataset_and_no_torch(cli: Cli, squares: list[str], tmp_path: Path) -> None:
+def test_score_needs_no_dataset_and_no_torch(cli: Cli, process: Cli, squares: list[str], tmp_path: Path) -> None:
     cli("bench", "--method", "visible", *squares, "--results", tmp_path / "r")
     (tmp_path / "block").mkdir()
     (tmp_path / "block" / "torch.py").write_text("raise ImportError('blocked')\n")
     start = time.monotonic()
-    done = cli("score", tmp_path / "r", "--protocol", "pooled/1,sdamodal/1", PYTHONPATH=str(tmp_path / "block"))
+    done = process("score", tmp_path / "r", "--protocol", "pooled/1,sdamodal/1", PYTHONPATH=str(tmp_path / "block"))
     assert done.returncode == 0, done.stderr
     assert "protocol pooled/1" in done.stdout
     assert "protocol sdamodal/1" in done.stdout
@@ -125,7 +125,7 @@ def test_one_root_for_two_datasets_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "--root is one dataset's folder, but 2 were asked for: use --data-root" in done.stderr
 
 
-def test_workers_take_their_shard_from_slurm(cli: Cli, squares: list[str], tmp_path: Path) -> None:
+def test_workers_take_their_shard_from_slurm(cli: Cli, process: Cli, squares: list[str], tmp_path: Path) -> None:
     command = ("bench", "--method", "dilate", *squares, "--results", tmp_path / "r")
     cli(*command, "--limit", "1")
     folder = next((tmp_path / "r").glob("*/*/*/*"))
@@ -136,7 +136,7 @@ def test_workers_take_their_shard_from_slurm(cli: Cli, squares: list[str], tmp_p
     refused = cli("worker", folder, *plugins)
     assert "worker needs --shard i/n, or RANK and WORLD_SIZE, or SLURM_PROCID and SLURM_NTASKS" in refused.stderr
     for number in "01":
-        done = cli("worker", folder, *plugins, SLURM_PROCID=number, SLURM_NTASKS="2")
+        done = process("worker", folder, *plugins, SLURM_PROCID=number, SLURM_NTASKS="2")
         assert done.returncode == 0, done.stderr
     assert "24 on disk" in cli(*command).stdout
 

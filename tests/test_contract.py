@@ -172,9 +172,9 @@ def test_a_method_answers_as_the_contract_says(name: str, tmp_path: Path) -> Non
         mask = single[query.id]
         check_mask(mask, query.visible.shape, query.id)
         assert not np.shares_memory(mask, query.visible), f"{query.id}: the answer must be an array of its own"
-    check_equal(predict(method, asked, 7), single, "batches of 7 and of 1 differ")
-    check_equal(predict(method, asked[::-1], 4), single, "the order of the queries changes the answer")
-    check_equal(predict(loaded(name, tmp_path / "weights"), asked, 1), single, "the same seeds give other masks")
+    check_equal(predict(method, asked[::-1], 7), single, "batches of 7, backwards, give other masks than one by one")
+    fresh = predict(loaded(name, tmp_path / "weights"), asked[::4], 1)
+    check_equal(fresh, {id: single[id] for id in fresh}, "the same seeds give other masks")
     assert [(query.image.tobytes(), query.visible.tobytes()) for query in asked] == before, "inputs were changed"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CommandLine
+from tests.conftest import Cli
 from tests.damages import UNREADABLE, WITHOUT_PICTURES, WITHOUT_TIMES, damaged, healthy
 
 SQUARES = Path(__file__).parent / "plugins" / "squares.py"
@@ -30,9 +30,9 @@ def spelled(arguments: tuple[str, ...], results: Path, out: Path) -> list[str]:
     return [places.get(text, text.replace("OUT", str(out))) for text in arguments]
 
 
-def told_by(command_line: CommandLine, arguments: list[str]) -> tuple[int, str]:
+def told_by(cli: Cli, arguments: list[str]) -> tuple[int, str]:
     """Exit code and all that a command said."""
-    done = command_line(*arguments)
+    done = cli(*arguments)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -49,10 +49,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", READERS)
 def test_every_command_shows_the_healthy_runs_and_a_line_for_each_other(
-    command: str, results: Path, tmp_path: Path, command_line: CommandLine
+    command: str, results: Path, tmp_path: Path, cli: Cli
 ) -> None:
     out = tmp_path / "out"
-    done = command_line(*spelled(READERS[command], results, out))
+    done = cli(*spelled(READERS[command], results, out))
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     lines = (done.stdout + done.stderr).splitlines()
@@ -89,7 +89,7 @@ NAMING: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("label", UNREADABLE)
-def test_a_command_that_names_the_damaged_run_is_refused(label: str, tmp_path: Path, command_line: CommandLine) -> None:
+def test_a_command_that_names_the_damaged_run_is_refused(label: str, tmp_path: Path, cli: Cli) -> None:
     damage, told = UNREADABLE[label]
     results = healthy(tmp_path / "results")
     run = damaged(results, label, damage)
@@ -97,7 +97,7 @@ def test_a_command_that_names_the_damaged_run_is_refused(label: str, tmp_path: P
     places = {"RUN": str(run), "OTHER": str(other)}
     for command, arguments in NAMING.items():
         spelled = [places.get(text, text.replace("OUT", str(tmp_path / "out"))) for text in arguments]
-        code, said = told_by(command_line, spelled)
+        code, said = told_by(cli, spelled)
         assert (command, code) == (command, 2), said
         assert told in said or label in ("record-folder", "record-lost"), (command, said)
         assert str(run) in said
@@ -106,13 +106,11 @@ def test_a_command_that_names_the_damaged_run_is_refused(label: str, tmp_path: P
 
 
 @pytest.mark.parametrize("command", [name for name in READERS if name != "compare"])
-def test_where_nothing_is_left_the_command_is_refused_with_the_reasons(
-    command: str, tmp_path: Path, command_line: CommandLine
-) -> None:
+def test_where_nothing_is_left_the_command_is_refused_with_the_reasons(command: str, tmp_path: Path, cli: Cli) -> None:
     results = tmp_path / "results"
     for label in ("record-list", "table-foreign"):
         damaged(results, label, UNREADABLE[label][0])
-    code, said = told_by(command_line, spelled(READERS[command], results, tmp_path / "out"))
+    code, said = told_by(cli, spelled(READERS[command], results, tmp_path / "out"))
     assert code == 2, said
     for label in ("record-list", "table-foreign"):
         assert UNREADABLE[label][1] in said
@@ -121,20 +119,20 @@ def test_where_nothing_is_left_the_command_is_refused_with_the_reasons(
 
 
 @pytest.mark.parametrize("label", WITHOUT_TIMES)
-def test_lost_times_leave_a_dash(label: str, tmp_path: Path, command_line: CommandLine) -> None:
+def test_lost_times_leave_a_dash(label: str, tmp_path: Path, cli: Cli) -> None:
     run = damaged(tmp_path / "results", label, WITHOUT_TIMES[label])
-    code, said = told_by(command_line, ["score", str(run)])
+    code, said = told_by(cli, ["score", str(run)])
     assert code == 0, said
     assert next(line for line in said.splitlines() if line.strip().startswith(label)).split()[-1] == "-"
 
 
 @pytest.mark.parametrize("label", WITHOUT_PICTURES)
-def test_lost_predictions_are_told_by_who_needs_them(label: str, tmp_path: Path, command_line: CommandLine) -> None:
+def test_lost_predictions_are_told_by_who_needs_them(label: str, tmp_path: Path, cli: Cli) -> None:
     run = damaged(tmp_path / "results", label, WITHOUT_PICTURES[label])
     for arguments in (
         ["export-run", str(run), "--out", str(tmp_path / "run.json")],
         ["figure", "grid", "--run", str(run), "--plugin", str(SQUARES), "--out", str(tmp_path / "f.png")],
     ):
-        code, said = told_by(command_line, arguments)
+        code, said = told_by(cli, arguments)
         assert (code, "predictions.parquet" in said) == (2, True), said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "results"]

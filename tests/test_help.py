@@ -51,8 +51,8 @@ def test_the_list_of_commands_is_not_cut() -> None:
         assert squeezed(command.short_help) in text
 
 
-def test_no_command_at_all_shows_the_help(command_line: Callable[..., Any]) -> None:
-    done = command_line()
+def test_no_command_at_all_shows_the_help(cli: Callable[..., Any]) -> None:
+    done = cli()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Usage: ")
     assert squeezed("verify Make every count again") in squeezed(done.stderr)

@@ -85,7 +85,7 @@ origins:
   guess: {basis: unknown, evidence: nobody printed it}
 """
 Here = Callable[..., Path]
-CommandLine = Callable[..., Any]
+Cli = Callable[..., Any]
 
 
 @pytest.fixture
@@ -113,24 +113,22 @@ def shelved(desk: Path, **texts: str) -> Path:
 PLUGINS = ("--plugin", "frame.py", "--plugin", "plates.py")
 
 
-def test_a_file_each_adds_a_method_a_dataset_a_preset_a_protocol_and_a_table(
-    desk: Path, command_line: CommandLine
-) -> None:
+def test_a_file_each_adds_a_method_a_dataset_a_preset_a_protocol_and_a_table(desk: Path, cli: Cli) -> None:
     (desk / "edge.yaml").write_text(PRESET)
     (desk / "strict.yaml").write_text(PROTOCOL)
     (desk / "own.yaml").write_text(TABLE.replace("strict/1", "instance-mean/1:min_hidden=4"))
-    ran = command_line("bench", "-m", "edge.yaml,frame", "-d", "plates", *PLUGINS, "--protocol", "strict.yaml,pooled")
+    ran = cli("bench", "-m", "edge.yaml,frame", "-d", "plates", *PLUGINS, "--protocol", "strict.yaml,pooled")
     assert ran.returncode == 0, ran.stderr
     assert "plates/test  protocol strict/1: more than four hidden pixels" in ran.stdout
     assert "protocol pooled/1" in ran.stdout
-    told = command_line("table", "--spec", "own.yaml")
+    told = cli("table", "--spec", "own.yaml")
     assert told.returncode == 0, told.stderr
     assert "| Edge |  | 90.0 <sup>a</sup> | 100.0 " in told.stdout
-    written = command_line("tables", "own.yaml")
+    written = cli("tables", "own.yaml")
     assert written.returncode == 0, written.stderr
     assert "own: 2 of 2 cells measured" in written.stdout
     assert "instance-mean/1:min_hidden=4" in (desk / "results" / "tables" / "own.csv").read_text()
-    scored = command_line("score", next((desk / "results").rglob("run.json")).parent, "--protocol", "strict.yaml")
+    scored = cli("score", next((desk / "results").rglob("run.json")).parent, "--protocol", "strict.yaml")
     assert scored.returncode == 0, scored.stderr
 
 
@@ -149,14 +147,14 @@ def test_a_preset_of_a_file_is_kept_in_the_record_and_its_numbers_in_the_key(des
     assert ab.verify(run.path, plugins=(desk / "frame.py", desk / "plates.py")).ok
 
 
-def test_folders_of_the_machines_file_are_found_by_name_and_listed(desk: Path, command_line: CommandLine) -> None:
+def test_folders_of_the_machines_file_are_found_by_name_and_listed(desk: Path, cli: Cli) -> None:
     own = {"methods_edge": PRESET, "protocols_strict_1": PROTOCOL, "tables_own": TABLE, "train_edge": "title: brief\n"}
     shelved(desk, **own)
-    ran = command_line("bench", "-m", "edge", "-d", "plates", *PLUGINS, "--protocol", "strict")
+    ran = cli("bench", "-m", "edge", "-d", "plates", *PLUGINS, "--protocol", "strict")
     assert ran.returncode == 0, ran.stderr
-    assert command_line("tables").returncode == 0
+    assert cli("tables").returncode == 0
     assert "strict/1" in (desk / "kept" / "tables" / "own.csv").read_text()
-    listed = command_line("list", "--plugin", "frame.py", COLUMNS="250")
+    listed = cli("list", "--plugin", "frame.py", COLUMNS="250")
     assert listed.returncode == 0, listed.stderr
     lines = [" ".join(line.split()) for line in listed.stdout.splitlines()]
     assert "edge The frame but for its edge nothing ready own" in lines
@@ -188,18 +186,18 @@ def test_the_library_keeps_runs_where_the_command_line_does(desk: Path) -> None:
     ],
 )
 def test_a_broken_file_is_named_where_it_is_listed_and_stops_nothing_else(
-    name: str, text: str, fault: str, desk: Path, command_line: CommandLine
+    name: str, text: str, fault: str, desk: Path, cli: Cli
 ) -> None:
     shelved(desk, **{name: text}, protocols_fine_1=PROTOCOL.replace("strict/1", "fine/1"))
-    listed = command_line("list")
+    listed = cli("list")
     assert listed.returncode == 0, listed.stderr
     assert "broken, see below" in listed.stdout
     assert fault in listed.stdout
     assert "fine/1" in listed.stdout
-    ran = command_line("bench", "-m", "visible", "-d", "plates", *PLUGINS, "--protocol", "fine,instance-mean")
+    ran = cli("bench", "-m", "visible", "-d", "plates", *PLUGINS, "--protocol", "fine,instance-mean")
     assert ran.returncode == 0, ran.stderr
     assert {"fine/1", "instance-mean/1"} <= set(protocols())
-    written = command_line("tables")
+    written = cli("tables")
     assert written.returncode == 0, written.stderr
     assert ("left out: own/tables/odd.yaml: not a table" in written.stdout) == (name == "tables_odd")
 
@@ -250,7 +248,7 @@ def test_the_packages_own_file_may_be_named_by_its_path() -> None:
     assert find_preset(str(CONFIGS / "methods" / "sam-vit-b.yaml"), Registry()).name == "sam-vit-b"
 
 
-def test_a_file_that_is_not_there_is_refused(desk: Path, command_line: CommandLine) -> None:
+def test_a_file_that_is_not_there_is_refused(desk: Path, cli: Cli) -> None:
     for arguments in (
         ("bench", "-m", "gone.yaml"),
         ("bench", "-m", "visible", "--protocol", "gone.yaml"),
@@ -258,7 +256,7 @@ def test_a_file_that_is_not_there_is_refused(desk: Path, command_line: CommandLi
         ("tables", "gone.yaml"),
         ("train", "-m", "conddiff", "--config", "gone.yaml"),
     ):
-        done = command_line(*arguments)
+        done = cli(*arguments)
         assert done.returncode == 2
         assert "gone.yaml: no such file" in done.stderr
     assert sorted(path.name for path in desk.iterdir()) == ["frame.py", "plates.py"]
@@ -274,14 +272,14 @@ def test_a_folder_that_holds_nothing_is_refused(folder: str, fault: str, desk: P
         configs.names("protocols")
 
 
-def test_a_training_takes_its_file_from_anywhere(desk: Path, command_line: CommandLine, plugins: Path) -> None:
+def test_a_training_takes_its_file_from_anywhere(desk: Path, cli: Cli, plugins: Path) -> None:
     (desk / "brief.yaml").write_text("training: {epochs: 3}\n")
     arguments = ("train", "-m", "conddiff", "-d", "squares", "--split", "test", "--plugin", plugins / "squares.py")
-    told = command_line(*arguments, "--config", "brief.yaml", "--dry-run")
+    told = cli(*arguments, "--config", "brief.yaml", "--dry-run")
     assert told.returncode == 0, told.stderr
     assert '"epochs": 3' in told.stdout
     shelved(desk, methods_small="method: conddiff\n", train_small="training: {epochs: 5}\n")
-    told = command_line("train", "-m", "small", *arguments[3:], "--dry-run")
+    told = cli("train", "-m", "small", *arguments[3:], "--dry-run")
     assert told.returncode == 0, told.stderr
     assert '"epochs": 5' in told.stdout
 
@@ -291,17 +289,17 @@ def test_a_preset_that_is_built_in_is_not_copied_into_the_record(desk: Path) -> 
     assert json.loads((run.path / "run.json").read_text())["request"]["preset"] is None
 
 
-def test_spec_and_the_choices_that_it_makes_exclude_one_another(desk: Path, command_line: CommandLine) -> None:
+def test_spec_and_the_choices_that_it_makes_exclude_one_another(desk: Path, cli: Cli) -> None:
     (desk / "own.yaml").write_text(TABLE)
-    done = command_line("table", "--spec", "own.yaml", "--methods", "visible")
+    done = cli("table", "--spec", "own.yaml", "--methods", "visible")
     assert done.returncode == 2
     assert "the file of the table own.yaml says which rows, columns and protocols: leave out --methods" in done.stderr
 
 
-def test_a_changed_protocol_is_ranked_with_no_other(desk: Path, command_line: CommandLine) -> None:
+def test_a_changed_protocol_is_ranked_with_no_other(desk: Path, cli: Cli) -> None:
     ab.bench("visible", "plates", plugins=(desk / "plates.py",))
     ab.bench("convex_hull", "plates", plugins=(desk / "plates.py",))
-    told = command_line("table", "--protocol", "instance-mean/1,instance-mean/1:min_hidden=4,paste=true")
+    told = cli("table", "--protocol", "instance-mean/1,instance-mean/1:min_hidden=4,paste=true")
     assert told.returncode == 0, told.stderr
     assert "instance-mean/1:min_hidden=4,paste=true" in told.stdout
     with pytest.raises(UnknownName, match="unknown protocol 'instance-men/1'"):

@@ -109,17 +109,17 @@ def test_an_installed_plugin_that_ends_leaves_the_others_in_the_list(cli: Cli, t
     assert "plugin 'ender' of ender cannot be imported: it asked to end the process with 0" in done.stdout
 
 
-def test_a_plugin_that_closes_the_outputs_silences_nobody(cli: Cli, tmp_path: Path) -> None:
+def test_a_plugin_that_closes_the_outputs_silences_nobody(process: Cli, tmp_path: Path) -> None:
     path = plugin(tmp_path, at_import="sys.stdout.close(); sys.stderr.close()", in_constructor="sys.exit(0)")
-    listed, refused = cli("list", "--plugin", path), bench(cli, path)
+    listed, refused = process("list", "--plugin", path), bench(process, path)
     assert (listed.returncode, listed.stderr) == (0, "")
     assert re.search("ender +Ending method", listed.stdout)
     assert refused.stderr.startswith("amodal-bench: a plugin asked to end the process")
 
 
-def test_what_nobody_expects_keeps_its_traceback(cli: Cli, tmp_path: Path) -> None:
+def test_what_nobody_expects_keeps_its_traceback(process: Cli, tmp_path: Path) -> None:
     path = plugin(tmp_path, in_constructor=r"raise ZeroDivisionError('\x1b]0;owned\x07')")
-    done = bench(cli, path)
+    done = bench(process, path)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert done.stderr.endswith("ZeroDivisionError: \\x1b]0;owned\\x07\n")

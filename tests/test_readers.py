@@ -8,7 +8,7 @@ import pytest
 
 import amodal_bench as ab
 from amodal_bench.errors import Refused
-from tests.conftest import CommandLine
+from tests.conftest import Cli
 from tests.damages import Damage, damaged, healthy, record, replaced, table
 
 DETECTOR = "predicted:0123456789abcdef"
@@ -86,11 +86,11 @@ def run(results: Path, label: str) -> Path:
 
 
 @pytest.fixture
-def said(command_line: CommandLine) -> Callable[..., str]:
+def said(cli: Cli) -> Callable[..., str]:
     """All that a command says that ends well, in one line."""
 
     def call(*arguments: str | Path, code: int = 0) -> str:
-        done = command_line(*map(str, arguments))
+        done = cli(*map(str, arguments))
         assert done.returncode == code, done.stdout + done.stderr
         return " ".join((done.stdout + done.stderr).split())
 

@@ -17,7 +17,7 @@ from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.results.finished import FinishedRun, load
 from amodal_bench.store.folder import RunFolder, find_runs
 from amodal_bench.store.rows import PREDICTIONS, read_table, write_table
-from tests.conftest import CommandLine
+from tests.conftest import Cli
 from tests.damages import GOLDEN, healthy, record
 
 SQUARES = Path(__file__).parent / "plugins" / "squares.py"
@@ -54,7 +54,7 @@ READERS = {
 @pytest.mark.parametrize("command", READERS)
 @pytest.mark.parametrize("given", [False, True], ids=["alone", "with --plugin"])
 def test_code_that_a_record_names_is_never_imported(
-    command: str, given: bool, results: Path, tmp_path: Path, command_line: CommandLine
+    command: str, given: bool, results: Path, tmp_path: Path, cli: Cli
 ) -> None:
     mark, evil = tmp_path / "mark", tmp_path / "evil" / "squares.py"
     other = tmp_path / "evil" / "helper.py"
@@ -64,7 +64,7 @@ def test_code_that_a_record_names_is_never_imported(
     change_all(results, lambda r: r["request"].update(plugins=[str(other), str(evil)]))
     where = [results] if command == "score" else ["--results", results]
     plugin = ["--plugin", SQUARES] if given and command in ("report", "grid") else []
-    done = command_line(*READERS[command], *where, *plugin)
+    done = cli(*READERS[command], *where, *plugin)
     assert not mark.exists()
     if command == "grid" and not given:
         assert done.returncode == 2
@@ -126,16 +126,16 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_own_runs_find_their_pictures_and_received_ones_only_what_is_named(
-    photos: Path, tmp_path: Path, command_line: CommandLine
+    photos: Path, tmp_path: Path, cli: Cli
 ) -> None:
     own = {"AMODAL_BENCH_CACHE": str(tmp_path / "cache")}
     stranger = {"AMODAL_BENCH_CACHE": str(tmp_path / "cache of a stranger")}
     results = tmp_path / "results"
-    made = command_line("bench", "-m", "visible", "-d", "folder", "--root", photos, "--results", results, **own)
+    made = cli("bench", "-m", "visible", "-d", "folder", "--root", photos, "--results", results, **own)
     assert made.returncode == 0, made.stderr
 
     def report(*flags: str | Path, **environment: str) -> tuple[int, str]:
-        done = command_line("report", "--results", results, "--draws", 10, "--gallery", 2, *flags, **environment)
+        done = cli("report", "--results", results, "--draws", 10, "--gallery", 2, *flags, **environment)
         assert done.returncode == 0, done.stderr
         return len(list((results / "report" / "images").iterdir())), done.stdout
 
@@ -200,7 +200,7 @@ def test_an_image_that_cannot_be_is_no_reason_to_fill_the_memory(results: Path) 
      ("tables", "tables")],
 )  # fmt: skip
 def test_a_link_in_the_folder_leads_nothing_out_of_it(
-    command: str, link: str, results: Path, tmp_path: Path, command_line: CommandLine
+    command: str, link: str, results: Path, tmp_path: Path, cli: Cli
 ) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -209,37 +209,33 @@ def test_a_link_in_the_folder_leads_nothing_out_of_it(
     (results / link).parent.mkdir(exist_ok=True)
     (results / link).symlink_to(mine, target_is_directory=True)
     arguments = {"bars": ("figure", "bars"), "tables": ("tables",), "report": ("report", "--plugin", SQUARES)}[command]
-    done = command_line(*arguments, "--results", results)
+    done = cli(*arguments, "--results", results)
     assert done.returncode == 2
     assert f"leads to {mine}" in done.stderr
     assert sorted(path.name for path in mine.iterdir()) == ["0-0000-0.jpg", "index.html"]
     assert (mine / "index.html").read_text() == "my page"
 
 
-def test_a_link_in_place_of_a_figure_is_replaced_not_followed(
-    results: Path, tmp_path: Path, command_line: CommandLine
-) -> None:
+def test_a_link_in_place_of_a_figure_is_replaced_not_followed(results: Path, tmp_path: Path, cli: Cli) -> None:
     mine = tmp_path / "mine.png"
     mine.write_bytes(b"mine")
     folder = results / "report" / "figures"
     folder.mkdir(parents=True)
     (folder / "bars.png").symlink_to(mine)
-    done = command_line("figure", "bars", "--results", results)
+    done = cli("figure", "bars", "--results", results)
     assert done.returncode == 0, done.stderr
     assert mine.read_bytes() == b"mine"
     assert not (folder / "bars.png").is_symlink()
 
 
-def test_what_a_record_calls_its_data_stays_one_name_in_the_folder(
-    results: Path, tmp_path: Path, command_line: CommandLine
-) -> None:
+def test_what_a_record_calls_its_data_stays_one_name_in_the_folder(results: Path, tmp_path: Path, cli: Cli) -> None:
     """Two blocks whose names become the same file's name, one with dots, one very long."""
     for number, name in enumerate(("../../up", "..-..-up", "x" * 500, "a.b")):
         run = results / "squares" / "test" / "visible" / f"{number:012x}"
         shutil.copytree(next((GOLDEN / "visible").iterdir()), run)
         record(renamed(name))(run)
     before = {path for path in tmp_path.rglob("*") if "report" not in path.parts}
-    done = command_line("figure", "curve", "-m", "visible", "--results", results)
+    done = cli("figure", "curve", "-m", "visible", "--results", results)
     assert done.returncode == 0, done.stderr
     written = [Path(line) for line in done.stdout.splitlines()]
     assert len(set(written)) == 10
@@ -247,11 +243,11 @@ def test_what_a_record_calls_its_data_stays_one_name_in_the_folder(
     assert {path for path in tmp_path.rglob("*") if "report" not in path.parts} == before
 
 
-def test_a_root_is_of_one_dataset(results: Path, command_line: CommandLine, tmp_path: Path) -> None:
+def test_a_root_is_of_one_dataset(results: Path, cli: Cli, tmp_path: Path) -> None:
     run = results / "other" / "test" / "visible" / ("0" * 12)
     shutil.copytree(next((GOLDEN / "visible").iterdir()), run)
     record(lambda r: r["spec"].update(dataset="other"))(run)
-    done = command_line("report", "--results", results, "--root", tmp_path)
+    done = cli("report", "--results", results, "--root", tmp_path)
     assert done.returncode == 2
     assert "--root is one dataset's folder, these runs are on other, squares: use --data-root" in done.stderr
     assert not (results / "report").exists()

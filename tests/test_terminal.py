@@ -9,9 +9,11 @@ import pty
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from amodal_bench.tables.measured import Wanted, build
 from amodal_bench.tables.render import FORMATS
 from amodal_bench.text.csv_text import cell, from_cell
 from amodal_bench.text.printable import printable
+from tests.in_process import ended
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugins" / "hostile.py"
@@ -46,29 +49,51 @@ class Ended:
 
 
 def in_terminal(home: Path, *arguments: str | Path, columns: int = 400) -> Ended:
-    """Run a command with a terminal of its own for its input, output and errors."""
+    """Run a command with a terminal of its own for its input, output and errors, which its workers have too."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    command = [sys.executable, "-P", "-m", "amodal_bench", *(os.fspath(each) for each in arguments)]
-    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-    environment = {**inherited, "TERM": "xterm-256color", "AMODAL_BENCH_CACHE": str(home / "cache")}
-    with subprocess.Popen(command, cwd=home, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+    environment = {"TERM": "xterm-256color", "AMODAL_BENCH_CACHE": str(home / "cache")}
+    received = bytearray()
+    reader = threading.Thread(target=read, args=(master, received))
+    reader.start()
+    with on_terminal(slave):
+        code = ended([os.fspath(each) for each in arguments], home, environment, ("COLUMNS", "LINES", "NO_COLOR"))
+    reader.join()
+    return Ended(code, received.decode())
+
+
+def read(master: int, received: bytearray) -> None:
+    """All that comes until nobody holds the other end any more."""
+    try:
+        while chunk := os.read(master, 65536):
+            received += chunk
+    except OSError:
+        os.close(master)
+
+
+@contextmanager
+def on_terminal(slave: int) -> Iterator[None]:
+    """The terminal as the input, output and errors of this process, and Python's streams made of them."""
+    kept = [os.dup(number) for number in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            os.dup2(slave, number)
+            patch.setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
         os.close(slave)
-        received = b""
         try:
-            while chunk := os.read(master, 65536):
-                received += chunk
-        except OSError:  # the last process that held the other end is gone
-            os.close(master)
-    return Ended(process.returncode, received.decode())
+            yield
+        finally:
+            for number, copy in enumerate(kept):
+                os.dup2(copy, number)
+                os.close(copy)
 
 
-def check(ended: Ended, code: int) -> None:
+def check(end: Ended, code: int) -> None:
     """The exit code; nothing that steers the terminal; no text that poses as a line of ours."""
-    assert ended.code == code, ended.raw
-    assert "Traceback" not in ended.raw
-    assert ended.text == printable(ended.text, keep="\n")
-    assert not re.search("^✓ all is well", ended.text, re.MULTILINE)
+    assert end.code == code, end.raw
+    assert "Traceback" not in end.raw
+    assert end.text == printable(end.text, keep="\n")
+    assert not re.search("^✓ all is well", end.text, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +102,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("terminal") / PLACE
     (home / "data" / "hostile").mkdir(parents=True)
     shutil.copy(PLUGIN, home / "hostile.py")
-    ended = in_terminal(home, "bench", "-m", "visible,convex_hull,hostile", *data(home), "--results", home / "results")
-    check(ended, 1)
-    assert SHOWN in ended.text
+    end = in_terminal(home, "bench", "-m", "visible,convex_hull,hostile", *data(home), "--results", home / "results")
+    check(end, 1)
+    assert SHOWN in end.text
     for path in (home / "results").rglob("run.json"):
         record = json.loads(path.read_text())
         path.write_text(json.dumps({**record, "preset": f"{record['preset']} {PLACE} $\\frac{{"}))
@@ -109,27 +134,27 @@ def run(home: Path, method: str) -> Path:
 
 def test_workers_of_a_method_with_errors(home: Path) -> None:
     results = ["--results", str(home / "results")]
-    ended = in_terminal(home, "bench", "-m", "hostile", *data(home), *results, "--workers", "2")
-    check(ended, 1)
-    assert ended.text.count(f"log {SHOWN}") == 3
-    assert re.search(f"^hostile: .*/exp{re.escape(SHOWN)}", ended.text, re.MULTILINE)
+    end = in_terminal(home, "bench", "-m", "hostile", *data(home), *results, "--workers", "2")
+    check(end, 1)
+    assert end.text.count(f"log {SHOWN}") == 3
+    assert re.search(f"^hostile: .*/exp{re.escape(SHOWN)}", end.text, re.MULTILINE)
 
 
 def test_lists(home: Path) -> None:
-    ended = in_terminal(home, "list", *plugin(home))
-    check(ended, 0)
-    assert f"Method {SHOWN}" in ended.text
-    assert f"weights {SHOWN}" in ended.text
-    assert re.search(f"folder found: .*/exp{re.escape(SHOWN)}", ended.text)
+    end = in_terminal(home, "list", *plugin(home))
+    check(end, 0)
+    assert f"Method {SHOWN}" in end.text
+    assert f"weights {SHOWN}" in end.text
+    assert re.search(f"folder found: .*/exp{re.escape(SHOWN)}", end.text)
 
 
 def test_doctor(home: Path) -> None:
-    ended = in_terminal(home, "doctor", "hostile", *plugin(home))
-    check(ended, 0)
+    end = in_terminal(home, "doctor", "hostile", *plugin(home))
+    check(end, 0)
     for before in ("Set ", "two ", "dropped 1: dropped ", "noted ", "detail ", "log ", "warning "):
-        assert f"{before}{SHOWN}" in ended.text
+        assert f"{before}{SHOWN}" in end.text
     check_csv(home / "doctor-hostile-test.csv", "@SUM(A1)")
-    assert re.search(f"^expected under .*/exp{re.escape(SHOWN)}", ended.text, re.MULTILINE)
+    assert re.search(f"^expected under .*/exp{re.escape(SHOWN)}", end.text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +174,9 @@ def test_commands_that_read_the_dataset(
 ) -> None:
     own = {"bench": data(home), "train": [*data(home), "--weights", str(home / "weights")]}
     written = [*plugin(home), "--out", str(home / "exported")]
-    ended = in_terminal(home, *arguments, *own.get(arguments[0], written))
-    check(ended, code)
-    assert re.search(seen + re.escape(SHOWN), ended.text), ended.text
+    end = in_terminal(home, *arguments, *own.get(arguments[0], written))
+    check(end, code)
+    assert re.search(seen + re.escape(SHOWN), end.text), end.text
 
 
 @pytest.mark.parametrize(
@@ -181,9 +206,9 @@ def test_commands_that_read_runs(arguments: tuple[str, ...], seen: str, home: Pa
         "ATTACKER": [str(run(home, "hostile"))],
         "PLUGIN": plugin(home),
     }
-    ended = in_terminal(home, *(part for name in arguments for part in places.get(name, [name])))
-    check(ended, 0)
-    assert re.search(seen, ended.text), ended.text
+    end = in_terminal(home, *(part for name in arguments for part in places.get(name, [name])))
+    check(end, 0)
+    assert re.search(seen, end.text), end.text
     if arguments[0] == "export-run":
         check_csv(home / "rows.csv", "=1+1[/b]")
 
@@ -204,16 +229,16 @@ def test_commands_that_read_runs(arguments: tuple[str, ...], seen: str, home: Pa
     ids=lambda value: value[0].split("[")[0],
 )
 def test_refusals(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    ended = in_terminal(tmp_path, *arguments)
-    check(ended, 2)
-    assert ended.text.startswith("amodal-bench: ")
-    assert "[/b]:smile:" in ended.text
+    end = in_terminal(tmp_path, *arguments)
+    check(end, 2)
+    assert end.text.startswith("amodal-bench: ")
+    assert "[/b]:smile:" in end.text
 
 
 def test_names_that_are_no_utf8_are_shown_and_refused(tmp_path: Path) -> None:
-    ended = in_terminal(tmp_path, "score", os.fsdecode(b"runs-\xff"))
-    check(ended, 2)
-    assert "runs-\\udcff holds no run" in ended.text
+    end = in_terminal(tmp_path, "score", os.fsdecode(b"runs-\xff"))
+    check(end, 2)
+    assert "runs-\\udcff holds no run" in end.text
 
 
 def test_names_in_tables_take_no_effect(home: Path) -> None:
@@ -230,9 +255,9 @@ def test_names_in_tables_take_no_effect(home: Path) -> None:
 
 
 def test_a_page_holds_no_control_characters(home: Path) -> None:
-    ended = in_terminal(home, "report", "--results", home / "results", "--draws", "20", *plugin(home))
-    check(ended, 0)
-    assert re.search(f"runs: .*/exp{re.escape(SHOWN)}", ended.text)
+    end = in_terminal(home, "report", "--results", home / "results", "--draws", "20", *plugin(home))
+    check(end, 0)
+    assert re.search(f"runs: .*/exp{re.escape(SHOWN)}", end.text)
     page = (home / "results" / "report" / "index.html").read_text()
     assert page == printable(page, keep="\n")
     assert "<b>" not in page.split("<main>")[1].replace("<b>Best</b>", "")

@@ -47,6 +47,7 @@ class Registry:
 
     def __init__(self, files: Sequence[Path] = ()) -> None:
         self._files: dict[Kind, dict[str, ModuleType]] = {"methods": {}, "datasets": {}}
+        self._installed: dict[Kind, list[EntryPoint]] = {}
         for path in files:
             self._add_file(path)
 
@@ -67,11 +68,17 @@ class Registry:
         module = self._files[kind].get(name)
         if module:
             return Path(inspect.getfile(module)).name
-        found = [entry.dist.name for entry in _entries(kind) if entry.name == name and entry.dist]
+        found = [entry.dist.name for entry in self._entries(kind) if entry.name == name and entry.dist]
         return found[0] if found else ""
 
+    def _entries(self, kind: Kind) -> list[EntryPoint]:
+        """Looked for once: it takes a file of every distribution that is installed."""
+        if kind not in self._installed:
+            self._installed[kind] = list(entry_points(group=f"amodal_bench.{kind}"))
+        return self._installed[kind]
+
     def _all_names(self, kind: Kind) -> list[str]:
-        return [*_built_in(kind), *(e.name for e in _entries(kind)), *self._files[kind]]
+        return [*_built_in(kind), *(e.name for e in self._entries(kind)), *self._files[kind]]
 
     def _find(self, kind: Kind, name: str, base: type[T]) -> Plugin[T]:
         times = Counter(self._all_names(kind))[name]
@@ -82,7 +89,7 @@ class Registry:
             raise Refused(f"{times} {kind} are called {name!r} (built in, entry points, --plugin): rename all but one")
         if name in _built_in(kind):
             return Plugin(name, _only_class(_load_built_in(kind, name), base), PACKAGE / kind / name, None)
-        module = self._files[kind].get(name) or _load_entry(next(e for e in _entries(kind) if e.name == name))
+        module = self._files[kind].get(name) or _load_entry(next(e for e in self._entries(kind) if e.name == name))
         folder = Path(inspect.getfile(module)).absolute().parent
         return Plugin(name, _only_class(module, base), folder, _source_digest(module))
 
@@ -113,10 +120,6 @@ def _load_built_in(kind: Kind, name: str) -> ModuleType:
         return importlib.import_module(f"amodal_bench.{kind}.{name}")
     except _IMPORT_FAULTS as error:
         raise Refused(f"{kind}/{name} cannot be imported: {type(error).__name__}: {_why(error)}") from error
-
-
-def _entries(kind: Kind) -> list[EntryPoint]:
-    return list(entry_points(group=f"amodal_bench.{kind}"))
 
 
 def _load_entry(entry: EntryPoint) -> ModuleType:

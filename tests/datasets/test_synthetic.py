@@ -108,13 +108,13 @@ def test_every_family_appears_with_holes_pieces_and_cut_by_the_frame(targets: di
 
 def test_complete_targets_are_the_same_scenes_without_what_hides_them(cache: Path) -> None:
     location = Location(name="synthetic", root=cache, cache=cache)
-    whole = Synthetic(location, "val", SyntheticOptions(resolution=64, complete=True))
-    occluded = opened(cache, "val")
+    whole = Synthetic(location, "train", SyntheticOptions(resolution=64, size=31, complete=True))
+    occluded = opened(cache, "train", size=31)
     assert whole.ids() == occluded.ids()
     assert whole.fingerprint() != occluded.fingerprint()
     for index in (0, 3, 30):
         sample, hidden = whole[index], occluded[index]
-        image, mask = render_object("val", index, 64)
+        image, mask = render_object("train", index, 64)
         assert np.array_equal(sample.query.image, image)
         assert np.array_equal(sample.amodal, mask)
         assert np.array_equal(sample.visible, mask)
@@ -150,23 +150,23 @@ def test_resolutions_show_the_same_picture() -> None:
 
 
 def test_parallel_and_single_process_give_the_same(cache: Path) -> None:
-    dataset = opened(cache)
-    assert len(dataset) == 300
-    sample = dataset[299]
-    assert len(list((cache / "synthetic" / "v1-test-64").iterdir())) == 300 // CHUNK
-    alone = render_rows("test", 299, 300, 64)[0]
+    dataset = opened(cache, "train", size=60)
+    sample = dataset[59]
+    names = {path.name for path in (cache / "synthetic" / "v1-train-64").iterdir()}
+    assert names >= {"0000000-0000025.npy", "0000025-0000050.npy", "0000050-0000060.npy"}
+    alone = render_rows("train", 59, 60, 64)[0]
     np.testing.assert_array_equal(sample.query.image, alone["image"])
     np.testing.assert_array_equal(np.packbits(sample.amodal), alone["amodal"])
     np.testing.assert_array_equal(np.packbits(sample.visible), alone["visible"])
-    assert sample.query.id == "synthetic/test/000299/0"
-    assert sample.query.image_id == "000299"
+    assert sample.query.id == "synthetic/train/000059/0"
+    assert sample.query.image_id == "000059"
     assert sample.query.category in {family.name for family in FAMILIES}
 
 
 def test_a_second_use_reads_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = opened(cache)[5]
+    first = opened(cache, "train", size=60)[5]
     monkeypatch.setattr(Store, "render", None)
-    np.testing.assert_array_equal(opened(cache)[5].query.image, first.query.image)
+    np.testing.assert_array_equal(opened(cache, "train", size=60)[5].query.image, first.query.image)
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "bit"])

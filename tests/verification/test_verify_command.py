@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CommandLine
+from tests.conftest import Cli
 
 
 def damage(run: Path) -> None:
@@ -16,47 +16,43 @@ def damage(run: Path) -> None:
     (run / "instances.parquet").write_bytes(data)
 
 
-def test_exit_codes_tell_whether_all_is_verified(
-    results: Path, dilated: Path, plugins: Path, command_line: CommandLine
-) -> None:
+def test_exit_codes_tell_whether_all_is_verified(results: Path, dilated: Path, plugins: Path, cli: Cli) -> None:
     squares, dilate, trouble = (plugins / f"{name}.py" for name in ("squares", "dilate", "trouble"))
-    whole = command_line("verify", dilated, "--plugin", squares, "--plugin", dilate)
+    whole = cli("verify", dilated, "--plugin", squares, "--plugin", dilate)
     assert (whole.returncode, whole.stderr) == (0, "")
     assert whole.stdout.splitlines()[-1] == (
         f"{dilated}: reproducible from this folder: 24 instances counted again, "
         "mIoU_full 55.68, mIoU_inv 25.61 (instance-mean/1)"
     )
-    refused = command_line("verify", results)
+    refused = cli("verify", results)
     assert refused.returncode == 2
     assert refused.stdout.count("give it with --plugin FILE. Code that a run's folder names is never imported") == 4
     assert refused.stdout.splitlines()[-1] == "4 runs: 0 verified, 0 differ, 4 not verified"
     damage(dilated)
-    differs = command_line("verify", results, "--plugin", squares, "--plugin", trouble)
+    differs = cli("verify", results, "--plugin", squares, "--plugin", trouble)
     assert differs.returncode == 1
     assert (
         f"{dilated}: differs\n  - instances.parquet: its bytes are not those that the run ended with" in differs.stdout
     )
     assert "3 instances failed when it ran" in differs.stdout
     assert differs.stdout.splitlines()[-1] == "4 runs: 3 verified, 1 differ, 0 not verified"
-    assert command_line("verify", results / "nothing").returncode == 2
+    assert cli("verify", results / "nothing").returncode == 2
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 1}'])
-def test_a_damaged_record_stops_no_other_run(
-    text: str, results: Path, dilated: Path, command_line: CommandLine
-) -> None:
+def test_a_damaged_record_stops_no_other_run(text: str, results: Path, dilated: Path, cli: Cli) -> None:
     (dilated / "run.json").write_text(text)
-    done = command_line("verify", results, "--quick")
+    done = cli("verify", results, "--quick")
     assert done.returncode == 1, done.stderr
     assert f"{dilated}: differs\n  - {dilated / 'run.json'}" in done.stdout
     assert done.stdout.splitlines()[-1] == "4 runs: 3 verified, 1 differ, 0 not verified"
 
 
-def test_a_root_is_that_of_one_dataset(results: Path, dilated: Path, tmp_path: Path, command_line: CommandLine) -> None:
+def test_a_root_is_that_of_one_dataset(results: Path, dilated: Path, tmp_path: Path, cli: Cli) -> None:
     record = json.loads((dilated / "run.json").read_text())
     record["spec"]["dataset"] = "kins"
     (dilated / "run.json").write_text(json.dumps(record))
-    done = command_line("verify", results, "--root", tmp_path)
+    done = cli("verify", results, "--root", tmp_path)
     assert done.returncode == 2
     assert "--root is one dataset's folder, but these runs are of kins, squares: use --data-root" in done.stderr
 

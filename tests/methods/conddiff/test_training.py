@@ -134,13 +134,11 @@ SMALL = {
 }  # fmt: skip
 
 
-def command(plugins: Path, out: Path, epochs: int, *launch: str) -> list[str]:
-    """`amodal-bench train` of a network of a few thousand weights on the squares."""
+def command(plugins: Path, out: Path) -> list[str]:
+    """`amodal-bench train` of a network of a few thousand weights on the squares, for four epochs."""
     settings = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
-    launch = launch or (sys.executable, "-P")
     return [
-        *launch, "-m", "amodal_bench", *TRAIN, "--plugin", str(plugins / "squares.py"), "--weights", str(out),
-        "--set", f"train.epochs={epochs}", *settings,
+        *TRAIN, "--plugin", str(plugins / "squares.py"), "--weights", str(out), "--set", "train.epochs=4", *settings,
     ]  # fmt: skip
 
 
@@ -153,7 +151,9 @@ def family(pid: int) -> list[int]:
 def launched(arguments: list[str], kill_after: Path | None = None) -> int:
     """Run to the end, or kill all its processes once a file exists."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
-    child = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     while kill_after and child.poll() is None:
         if kill_after.exists():
             for pid in family(child.pid):
@@ -166,25 +166,48 @@ def launched(arguments: list[str], kill_after: Path | None = None) -> int:
     return child.returncode
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_killed_after_two_epochs_and_resumed_equals_four_uninterrupted(
-    plugins: Path, tmp_path: Path, processes: int
-) -> None:
-    launch = (sys.executable, "-P") if processes == 1 else (sys.executable, "-P", "-m", "torch.distributed.run",
-              "--standalone", "--nproc-per-node", "2")  # fmt: skip
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    launched(command(plugins, whole, 4, *launch))
-    second = parts / "conddiff" / "squares" / "checkpoints" / "epoch-0002.safetensors"
-    assert launched(command(plugins, parts, 4, *launch), kill_after=second) != 0
+SECOND = Path("conddiff", "squares", "checkpoints", "epoch-0002.safetensors")
+
+
+def check_equal(whole: Path, parts: Path) -> None:
+    """The same weights to the bit after the same steps."""
     models = [folder / "conddiff" / "squares" / "model.safetensors" for folder in (whole, parts)]
-    assert not models[1].exists()
-    launched(command(plugins, parts, 4, *launch))
     assert models[0].read_bytes() == models[1].read_bytes()
     logs = [read(model.parent / "train_log.csv") for model in models]
     losses = [[(row["step"], row["loss"]) for row in log if row["loss"]] for log in logs]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 4 * 3
     assert logs[0][-1]["val_full"] == logs[1][-1]["val_full"] != ""
+
+
+def test_killed_after_two_epochs_and_resumed_equals_four_uninterrupted(
+    plugins: Path, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    """Only what is killed needs a process of its own."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert launched(["amodal_bench", *command(plugins, parts)], kill_after=parts / SECOND) != 0
+        assert not (parts / "conddiff" / "squares" / "model.safetensors").exists()
+        for folder in (parts, whole):
+            done = cli(*command(plugins, folder))
+            assert done.returncode == 0, done.stderr
+    finally:
+        torch.set_num_threads(threads)
+    check_equal(whole, parts)
+
+
+def test_two_processes_killed_after_two_epochs_and_resumed_equal_two_uninterrupted(
+    plugins: Path, tmp_path: Path
+) -> None:
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "amodal_bench"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    launched([*launch, *command(plugins, whole)])
+    assert launched([*launch, *command(plugins, parts)], kill_after=parts / SECOND) != 0
+    assert not (parts / "conddiff" / "squares" / "model.safetensors").exists()
+    launched([*launch, *command(plugins, parts)])
+    check_equal(whole, parts)
 
 
 def test_every_instance_comes_once_an_epoch_and_each_process_has_its_share() -> None:
