@@ -112,8 +112,8 @@ def main() -> None:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as name:
         results = Path(name)
-        for place in range(methods):
-            make_run(results, f"made-{place}", number, 0.3 + 0.15 * place, place)
+        for index in range(methods):
+            make_run(results, f"made-{index}", number, 0.3 + 0.15 * index, index)
         first = sorted(protocols().values(), key=lambda p: p.id != DEFAULT)
         started = time.perf_counter()
         written = build(results, results / "report", first, Wishes())

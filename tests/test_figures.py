@@ -182,10 +182,10 @@ def test_the_error_map_has_one_colour_a_kind() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (12, 12), (1, 1)])
-@pytest.mark.parametrize("place", [(0, 0), (-1, -1)])
-def test_a_crop_holds_the_object_whole(shape: tuple[int, int], place: tuple[int, int]) -> None:
+@pytest.mark.parametrize("pixel", [(0, 0), (-1, -1)])
+def test_a_crop_holds_the_object_whole(shape: tuple[int, int], pixel: tuple[int, int]) -> None:
     mask = np.zeros(shape, dtype=np.bool_)
-    mask[place] = True
+    mask[pixel] = True
     crop = pictures.crop_around(mask)
     window = pictures.cut_mask(mask, crop, crop.side)
     assert window.sum() == 1

@@ -190,8 +190,8 @@ def test_one_entry_is_all_that_a_new_metric_takes(jaccard_distance: Metric) -> N
 
 
 def test_figures_and_report_draw_the_new_entry(jaccard_distance: Metric, tmp_path: Path) -> None:
-    places = {folder.record()["preset"]: folder for folder in find_runs(RUNS) if folder.spec().dataset == "squares"}
-    runs = labelled([load(places[name]) for name in ("dilate", "visible")])
+    presets = {folder.record()["preset"]: folder for folder in find_runs(RUNS) if folder.spec().dataset == "squares"}
+    runs = labelled([load(presets[name]) for name in ("dilate", "visible")])
     frame = runs[0].instances
     wanted = 100 * by_instance(frame, MEAN, ["distance"])["jaccard"]
     assert paired(runs[0], runs[1], MEAN, "distance")["a"].tolist() == pytest.approx(wanted.tolist())

@@ -22,8 +22,8 @@ def published(spec: TableSpec) -> Iterator[tuple[str, str, str, str, str, str, f
     for row in spec.rows:
         for column in spec.columns:
             if column.id in row.printed:
-                place = (spec.paper, row.source or spec.table, row.method, row.setting, column.dataset, column.metric)
-                yield *place, row.printed[column.id], row.backbone
+                cell = (spec.paper, row.source or spec.table, row.method, row.setting, column.dataset, column.metric)
+                yield *cell, row.printed[column.id], row.backbone
 
 
 def test_every_published_value_is_the_one_in_the_list_and_none_is_missing() -> None:

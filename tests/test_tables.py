@@ -208,12 +208,12 @@ def test_other_options_parameters_splits_and_settings_do_not_fill_a_cell(
 
 
 def test_an_average_needs_all_its_datasets(tmp_path: Path, rng: np.random.Generator) -> None:
-    places = {"coco_a": "val", "bsds_a": "test", "kins": "test", "fishbowl": "test", "sailvos": "val"}
+    splits = {"coco_a": "val", "bsds_a": "test", "kins": "test", "fishbowl": "test", "sailvos": "val"}
     spec = find_table("tuning-free-1")
-    for place, (dataset, split) in enumerate(places.items()):
+    for index, (dataset, split) in enumerate(splits.items()):
         (average,) = [r for r in papers(tmp_path, spec) if r["row"] == "SAM" and r["dataset"] == "avg-of-5"]
         assert average["measured"] is None
-        make_run(tmp_path, counts(rng, 40 + place), "sam", dataset, spec={"split": split})
+        make_run(tmp_path, counts(rng, 40 + index), "sam", dataset, spec={"split": split})
     values = {r["dataset"]: r["measured"] for r in papers(tmp_path, spec) if r["row"] == "SAM"}
     assert values.pop("avg-of-5") == pytest.approx(sum(values.values()) / 5)
     gap = {
@@ -230,8 +230,8 @@ def test_seeds_of_one_spec_are_a_mean_with_its_spread(tmp_path: Path, rng: np.ra
         Selection([run]) for run in results_runs(tmp_path).runs
     ]  # fmt: skip
     alone = [build(book, Wanted([find_protocol("pooled/1")], buckets=True)).records for book in single]
-    for place, record in enumerate(r for r in sheet.records if r["method"] == "m"):
-        values = [float(rows[place]["measured"] or 0) for rows in alone]
+    for index, record in enumerate(r for r in sheet.records if r["method"] == "m"):
+        values = [float(rows[index]["measured"] or 0) for rows in alone]
         assert record["measured"] == pytest.approx(np.mean(values))
         assert record["sd"] == pytest.approx(np.std(values, ddof=1))
         assert record["seeds"] == 3
@@ -256,9 +256,9 @@ def test_partial_runs_and_runs_with_errors_are_flagged_and_not_ranked(tmp_path: 
 
 
 def test_runs_on_other_data_stand_in_columns_of_their_own(tmp_path: Path, rng: np.random.Generator) -> None:
-    for place, mark in enumerate("ab"):
+    for index, mark in enumerate("ab"):
         make_run(tmp_path, counts(rng, 30), key=mark * 12, spec={"fingerprint": mark * 64})
-        make_run(tmp_path, counts(rng, 30), "other", key=f"{place}" * 12, spec={"fingerprint": mark * 64})
+        make_run(tmp_path, counts(rng, 30), "other", key=f"{index}" * 12, spec={"fingerprint": mark * 64})
     sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], floor=False))
     assert [labels[0] for labels, _ in sheet.rows] == ["m", "other"]
     assert ["aaaaaaaa" in sheet.columns[0].group, "bbbbbbbb" in sheet.columns[1].group] == [True, True]

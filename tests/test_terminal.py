@@ -174,14 +174,14 @@ def test_commands_that_read_the_dataset(
     ids=lambda value: "-".join(value[:2]) if isinstance(value, tuple) else "",
 )
 def test_commands_that_read_runs(arguments: tuple[str, ...], seen: str, home: Path) -> None:
-    places = {
+    folders = {
         "RUNS": [str(home / "results")],
         "VISIBLE": [str(run(home, "visible"))],
         "HULL": [str(run(home, "convex_hull"))],
         "ATTACKER": [str(run(home, "hostile"))],
         "PLUGIN": plugin(home),
     }
-    ended = in_terminal(home, *(part for name in arguments for part in places.get(name, [name])))
+    ended = in_terminal(home, *(part for name in arguments for part in folders.get(name, [name])))
     check(ended, 0)
     assert re.search(seen, ended.text), ended.text
     if arguments[0] == "export-run":

@@ -111,11 +111,11 @@ def _datasets(registry: Registry, data_root: Path | None, broken: list[str]) -> 
             continue
         root = dataset_location(name, DataFlags(data_root=data_root)).root
         splits = plain(*((s, "bold" if s == card.default_split else "") for s in card.splits), sep=", ")
-        rows.append((name, card.title, splits, _place(name, root, card.embedded), origin))
+        rows.append((name, card.title, splits, _location(name, root, card.embedded), origin))
     return _table("datasets", ("name", "what", "splits", "state"), rows)
 
 
-def _place(name: str, root: Path, embedded: bool) -> Text:
+def _location(name: str, root: Path, embedded: bool) -> Text:
     if embedded:
         return plain(("ready", "green"), " (made on first use)")
     if root.is_dir():

@@ -136,14 +136,14 @@ def _draw(pen: _Pen, results: Path, found: Selection, out: Path | None, metric: 
         raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")
     console = make_console()
     tell = None if named else left_out.append
-    places = _places(pen.kind, blocks, metric, out, own_folder(results, "report/figures") if out is None else results)
-    for place, block in zip(places, blocks.values(), strict=True):
-        for path in style.save(pen.draw(block, tell), place, DPI if pen.kind is Kind.grid else 300):
-            console.print(str(path), soft_wrap=True)
+    targets = _paths(pen.kind, blocks, metric, out, own_folder(results, "report/figures") if out is None else results)
+    for target, block in zip(targets, blocks.values(), strict=True):
+        for saved in style.save(pen.draw(block, tell), target, DPI if pen.kind is Kind.grid else 300):
+            console.print(str(saved), soft_wrap=True)
     tell_left_out(console, left_out)
 
 
-def _places(kind: Kind, data: Iterable[str], metric: str | None, out: Path | None, folder: Path) -> Iterator[Path]:
+def _paths(kind: Kind, data: Iterable[str], metric: str | None, out: Path | None, folder: Path) -> Iterator[Path]:
     """Where each block's figure goes, without a suffix unless `out` has one; no two are called alike."""
     taken: set[str] = set()
     for name in data:

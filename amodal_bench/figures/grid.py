@@ -67,8 +67,8 @@ def grid_figure(
     for line, id in enumerate(ids):
         shown = pictures.panels(source.sample(id), {name: masks[name][id] for name in labels}, SIZE)
         values = {name: float(rows[id][name]) for name in labels}
-        for place, (title, image, below) in enumerate(_cells(shown, values)):
-            _show(axes[line, place], image, title if line == 0 else "", below)
+        for column, (title, image, below) in enumerate(_cells(shown, values)):
+            _show(axes[line, column], image, title if line == 0 else "", below)
         _caption(axes[line, 0], id, float(rows[id]["rate"]))
     _legend(figure)
     figure.suptitle(f"{style.words(runs[0].block)} · {metric} · {protocol.id}", fontsize=8, color="#555555")

@@ -52,7 +52,7 @@ def _start(centre: int, side: int, length: int) -> int:
 def cut(image: Image, crop: Crop, size: int) -> Image:
     """The window (size, size, 3) of an image; what lies outside is grey."""
     window = np.full((crop.side, crop.side, 3), 128, dtype=np.uint8)
-    _place(window, image, crop)
+    _put(window, image, crop)
     way = PIL.Image.Resampling.LANCZOS if crop.side > size else PIL.Image.Resampling.BILINEAR
     picture = PIL.Image.fromarray(window).resize((size, size), way)
     return np.asarray(picture)
@@ -61,12 +61,12 @@ def cut(image: Image, crop: Crop, size: int) -> Image:
 def cut_mask(mask: Mask, crop: Crop, size: int) -> Mask:
     """The window (size, size) of a mask."""
     window = np.zeros((crop.side, crop.side), dtype=np.uint8)
-    _place(window, mask, crop)
+    _put(window, mask, crop)
     picture = PIL.Image.fromarray(window * np.uint8(255)).resize((size, size), PIL.Image.Resampling.BILINEAR)
     return np.asarray(picture) > 127
 
 
-def _place(window: NDArray[np.uint8], whole: NDArray[np.uint8] | Mask, crop: Crop) -> None:
+def _put(window: NDArray[np.uint8], whole: NDArray[np.uint8] | Mask, crop: Crop) -> None:
     top, left = max(crop.top, 0), max(crop.left, 0)
     bottom, right = (min(s + crop.side, n) for s, n in zip(crop[:2], whole.shape[:2], strict=True))
     window[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left] = whole[top:bottom, left:right]

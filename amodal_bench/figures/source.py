@@ -22,14 +22,14 @@ class Source:
 
     def __init__(self, dataset: AnyDataset) -> None:
         self._dataset = dataset
-        self._places = {id: place for place, id in enumerate(dataset.ids())}
+        self._indices = {id: index for index, id in enumerate(dataset.ids())}
 
     def sample(self, id: str) -> AmodalSample:
         """The instance of that id; raises `DatasetNotReady` where it or its files cannot be read."""
-        if id not in self._places:
+        if id not in self._indices:
             raise DatasetNotReady(f"{self._dataset.card.title} {self._dataset.split} has no instance {id} here")
         try:
-            return self._dataset[self._places[id]]
+            return self._dataset[self._indices[id]]
         except BadRecord as error:
             raise DatasetNotReady(str(error)) from None
 

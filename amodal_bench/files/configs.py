@@ -149,10 +149,10 @@ def _source(entry: EntryPoint) -> Source:
     owner = entry.dist.name if entry.dist else "an unknown distribution"
     top, *inner = entry.value.strip().split(".")
     spec = find_spec(top) if top.isidentifier() else None
-    places = [Path(place, *inner) for place in (spec and spec.submodule_search_locations) or ()]
-    faults = [(place, _fault_of(place)) for place in places]
-    for place, fault in faults:
+    folders = [Path(folder, *inner) for folder in (spec and spec.submodule_search_locations) or ()]
+    faults = [(folder, _fault_of(folder)) for folder in folders]
+    for folder, fault in faults:
         if not fault:
-            return Source(place, owner)
-    place, fault = faults[0] if faults else (Path(entry.value), "no such package")
-    return Source(place, owner, f"the configs of {owner} ({GROUP}: {entry.value}) cannot be read: {place}: {fault}")
+            return Source(folder, owner)
+    folder, fault = faults[0] if faults else (Path(entry.value), "no such package")
+    return Source(folder, owner, f"the configs of {owner} ({GROUP}: {entry.value}) cannot be read: {folder}: {fault}")

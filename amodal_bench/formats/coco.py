@@ -147,8 +147,8 @@ def coco_records(path: Path, file: CocoFile[A], masks: Callable[[A], Masks]) -> 
 def spoiled(path: Path, images: Images, malformed: Sequence[Malformed]) -> Iterator[Record]:
     """What can not be read of a file, so that it is counted."""
     for bad in malformed:
-        where = f"{path.name}: annotations[{bad.place}]"
-        name = bad.known.name or f"[{bad.place}]"
+        where = f"{path.name}: annotations[{bad.number}]"
+        name = bad.known.name or f"[{bad.number}]"
         yield unreadable(bad.known.image or "?", name, where, NO_FORMAT, f"{where}: {bad.text}")
     for id in images.copies:
         yield unreadable(id, "image entry", path.name, "identical copy of another image entry", f"image {id}")
@@ -198,8 +198,8 @@ def categories_of(files: Sequence[Path]) -> dict[str, str]:
 def find_file(root: Path, folders: Sequence[str], *names: str) -> Path | None:
     """The first of ROOT/FOLDER/NAME that is there; a JSON file may be packed with gzip, as NAME.gz."""
     packed = [f"{name}.gz" for name in names if name.endswith(".json")]
-    places = (root / folder / name for name in (*names, *packed) for folder in folders)
-    return next((path for path in places if path.is_file()), None)
+    paths = (root / folder / name for name in (*names, *packed) for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def check_images(card: DatasetCard, location: Location, folders: Sequence[Path], what: str) -> None:

@@ -141,9 +141,9 @@ class Known(Struct):
 
 
 class Malformed(NamedTuple):
-    """An item of a list that is not in the official format: its place, what tells of it, and what is wrong."""
+    """An item of a list that is not in the official format: its number, what tells of it, and what is wrong."""
 
-    place: int
+    number: int
     known: Known
     text: str
 
@@ -152,11 +152,11 @@ def each(items: Sequence[Raw], kind: type[T]) -> tuple[list[T], list[Malformed]]
     """The items of a list one by one, for a file in which some are not in the official format."""
     good: list[T] = []
     bad: list[Malformed] = []
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         try:
             good.append(msgspec.json.decode(item, type=kind, strict=False))
         except (msgspec.ValidationError, ValueError, RecursionError) as error:
-            bad.append(Malformed(place, _known(item), str(error)))
+            bad.append(Malformed(index, _known(item), str(error)))
     return good, bad
 
 

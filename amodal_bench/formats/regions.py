@@ -35,10 +35,10 @@ class Region(Struct):
     invisible_mask: Raw = Raw()
 
     @property
-    def place(self) -> int | None:
+    def depth(self) -> int | None:
         """`order` where it is a whole number."""
-        place = number(self.order)
-        return int(place) if place is not None and place.is_integer() and abs(place) < MOST_ORDER else None
+        depth = number(self.order)
+        return int(depth) if depth is not None and depth.is_integer() and abs(depth) < MOST_ORDER else None
 
 
 class Annotation(Struct):
@@ -80,7 +80,9 @@ def region_records(path: Path) -> Iterator[Record]:
     """
     images, annotations, malformed = _read(path)
     drawn = list(_drawn(path, annotations))
-    bad = [f"{one.where}, regions[{one.malformed[0].place}]: {one.malformed[0].text}" for one in drawn if one.malformed]
+    bad = [
+        f"{one.where}, regions[{one.malformed[0].number}]: {one.malformed[0].text}" for one in drawn if one.malformed
+    ]
     if bad and not any(one.regions for one in drawn):
         raise DatasetNotReady(f"{path.parent}/{bad[0]}: not in the official format")
     yield from spoiled(path, images, malformed)
@@ -120,25 +122,25 @@ def _drawn(path: Path, annotations: Sequence[Annotation]) -> Iterator[Drawn]:
 def _spoiled(drawn: Drawn, lacking: tuple[str, str] | None) -> Iterator[Record]:
     """What can not be read of an annotator's regions; all, and at least one record, where the image is not there."""
     for bad in drawn.malformed:
-        where = f"{drawn.where}, regions[{bad.place}]"
-        name = f"{drawn.annotator}.[{bad.place}]"
+        where = f"{drawn.where}, regions[{bad.number}]"
+        name = f"{drawn.annotator}.[{bad.number}]"
         yield unreadable(drawn.image, name, where, NO_FORMAT, f"{where}: {bad.text}")
     if lacking:
-        for place in range(len(drawn.regions) or not drawn.malformed):
-            name, told = f"{drawn.annotator}.[{place}]", f"{drawn.where}: {lacking[1]}"
+        for index in range(len(drawn.regions) or not drawn.malformed):
+            name, told = f"{drawn.annotator}.[{index}]", f"{drawn.where}: {lacking[1]}"
             yield unreadable(drawn.image, name, drawn.where, lacking[0], told)
 
 
 def _record(drawn: Drawn, image: ImageEntry, region: Region) -> Record:
-    place, rate = region.place, number(region.occlude_rate)
+    depth, rate = region.depth, number(region.occlude_rate)
     where = f"{drawn.where}, region of order {region.order}"
     masks = masks_of(region.segmentation, region.visible_mask, None if rate == 0 else LACKING, region.invisible_mask)
     size = image_size(image, masks.amodal)
     if size is None:
-        return unreadable(drawn.image, f"{drawn.annotator}.{place}", where, NO_SIZE, where)
+        return unreadable(drawn.image, f"{drawn.annotator}.{depth}", where, NO_SIZE, where)
     return Record(
         image=drawn.image,
-        annotation=f"{drawn.annotator}.{'?' if place is None else place}",
+        annotation=f"{drawn.annotator}.{'?' if depth is None else depth}",
         file=image.file_name,
         where=where,
         height=size[0],
@@ -151,7 +153,7 @@ def _record(drawn: Drawn, image: ImageEntry, region: Region) -> Record:
         is_stuff=flag(region.isStuff),
         declared_rate=rate,
         scene=f"{drawn.image}/{drawn.annotator}",
-        front=place,
-        dropped=masks.dropped or (NO_ORDER if place is None else None),
-        detail=where if place is None else None,
+        front=depth,
+        dropped=masks.dropped or (NO_ORDER if depth is None else None),
+        detail=where if depth is None else None,
     )

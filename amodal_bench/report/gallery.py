@@ -128,14 +128,14 @@ def _draw(
     except Refused as error:
         return f"No pictures: {error}"
     faults: list[str] = []
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         try:
             drawn = _panels(source, item["id"], masks)
         except DatasetNotReady as error:
             faults.append(str(error))
             continue
         for name, image in drawn.items():
-            file = f"{number}-{place:04d}-{len(item['files'])}.jpg"
+            file = f"{number}-{index:04d}-{len(item['files'])}.jpg"
             PIL.Image.fromarray(image).save(images / file, quality=84, optimize=True)
             item["files"][name] = f"images/{file}"
     if faults:

@@ -106,7 +106,7 @@ def average_precision(rows: pd.DataFrame, ranges: Mapping[str, str] = RANGES) ->
         ranges: name -> interval of occlusion rates, ends as written.
     """
     good = by_instance(rows[rows["status"] == "ok"].reset_index(drop=True), find_protocol(DEFAULT))
-    images = {name: place for place, name in enumerate(sorted(set(good["image_id"])))}
+    images = {name: number for number, name in enumerate(sorted(set(good["image_id"])))}
     found = []
     for name, text in ranges.items():
         inside = np.asarray(Interval.parse(text).contains(good["rate"].to_numpy(dtype=np.float64)))
@@ -127,13 +127,13 @@ def _evaluate(
         nothing = 0.0 if inside.any() else float("nan")
         return Average(name, text, int(inside.sum()), nothing, nothing, nothing, nothing)
     shared = {"category_id": CATEGORY, "bbox": [0, 0, 1, 1]}  # the IoU comes from the counts
-    places = [images[image] for image in good["image_id"]]
+    image_ids = [images[image] for image in good["image_id"]]
     truth = [
         {"id": k + 1, "image_id": image, "area": 1, "iscrowd": 0, "ignore": int(not inside[k]), **shared}
-        for k, image in enumerate(places)
+        for k, image in enumerate(image_ids)
     ]
     scores = good["score"].astype(float).fillna(CONSTANT_SCORE)
-    guesses = [{"image_id": places[k], "score": scores.iloc[k], **shared} for k in made]
+    guesses = [{"image_id": image_ids[k], "score": scores.iloc[k], **shared} for k in made]
     with redirect_stdout(StringIO()):  # pycocotools talks
         index = _index(truth, images.values())
         own = good["iou_full"].fillna(0.0)
@@ -148,7 +148,7 @@ def _evaluate(
 def _index(truth: list[dict[str, Any]], images: Iterable[int]) -> COCO:
     index = COCO()
     index.dataset = {
-        "images": [{"id": place} for place in images],
+        "images": [{"id": number} for number in images],
         "annotations": truth,
         "categories": [{"id": CATEGORY, "name": "object"}],
     }

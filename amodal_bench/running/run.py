@@ -15,7 +15,7 @@ from amodal_bench.formats.release import release_of, unlike_published
 from amodal_bench.metrics.protocol import DEFAULT
 from amodal_bench.plugin import AnyMethod
 from amodal_bench.progress import Reporter, Silent
-from amodal_bench.resolve import places, provenance
+from amodal_bench.resolve import known_roots, provenance
 from amodal_bench.resolve.job import Job
 from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.running import plan as planning
@@ -59,7 +59,7 @@ def _remember(job: Job) -> None:
     """Have pictures of this data found again; not for a worker, whose paths a run's folder may have named."""
     if not job.dataset.card.embedded:
         flags = DataFlags(root=job.location.root, image_root=job.location.images)
-        places.remember(job.spec.dataset, job.spec.fingerprint, flags)
+        known_roots.remember(job.spec.dataset, job.spec.fingerprint, flags)
 
 
 def work(job: Job, number: int, count: int, reporter: Reporter) -> Tally:

@@ -79,7 +79,7 @@ class Crew:
         return child
 
     def _await_ready(self) -> None:
-        for place, child in enumerate(self._children):
+        for number, child in enumerate(self._children):
             while not child.ready:
                 time.sleep(_LOOK)
                 if not child.gone or child.ready:
@@ -89,7 +89,7 @@ class Crew:
                 if child.deaths + 1 >= _MOST_DEATHS:
                     raise Refused(f"{child.title} {child.how} while it loaded the method, {_MOST_DEATHS} times")
                 child.close()
-                child = self._children[place] = self._start(child.orders, child.deaths + 1)
+                child = self._children[number] = self._start(child.orders, child.deaths + 1)
 
     def _look(self) -> None:
         self._report()

@@ -19,7 +19,7 @@ INDEX = ["id", "status", "error", "worker"]
 _ROW = 300  # bytes of a row in memory without its mask: numbers of eight bytes, ids that are spelled out
 DIGITS = 16  # of the sha256 in a part's name
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 class Source(Protocol):
@@ -109,8 +109,8 @@ def overview(sources: Sequence[Source]) -> pa.Table:
     return rows.select(["id", "status", "error"]).filter(pa.array(~repeats(rows["id"])))
 
 
-def by_id(sources: Sequence[Source]) -> tuple[Places, pa.Table]:
-    """The places of all rows of all sources in sorted order, and their index in that order."""
+def by_id(sources: Sequence[Source]) -> tuple[Indices, pa.Table]:
+    """The indices of all rows of all sources in sorted order, and their index in that order."""
     parts = [source.index() for source in sources]
     index = pa.concat_tables(parts).combine_chunks() if parts else PART.empty_table().select(INDEX)
     rank = pc.if_else(pc.equal(index["status"], FINISHED), 0, 1)

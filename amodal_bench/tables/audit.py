@@ -141,7 +141,7 @@ def _pairs(spec: TableSpec) -> Iterator[_Pair]:
 
 
 def _worth(spec: TableSpec, shift: Shift) -> AuditFinding:
-    before, after = (_cell(place) for place in (shift.before, shift.after))
+    before, after = (_cell(address) for address in (shift.before, shift.after))
     column = shift.before.split(":", 2)[2]
     own = spec.row(shift.row)
     rivals = [r.printed[column] for r in spec.rows if not r.own and r.section == own.section and column in r.printed]
@@ -153,9 +153,9 @@ def _worth(spec: TableSpec, shift: Shift) -> AuditFinding:
     return AuditFinding(spec.name, "worth", text, round(after - before, 2))
 
 
-def _cell(place: str) -> float:
+def _cell(address: str) -> float:
     """The value at TABLE:ROW:COLUMN."""
-    table, row, column = place.split(":", 2)
+    table, row, column = address.split(":", 2)
     return find_table(table).row(row).printed[column]
 
 
@@ -204,25 +204,25 @@ def claimed(spec: TableSpec, claim: Claim, row: str) -> float:
 
 def _contradictions() -> Iterator[AuditFinding]:
     """One method on one dataset with several values that no known difference of protocol explains."""
-    places: dict[tuple[str, str, str], list[tuple[TableSpec, RowSpec, str]]] = {}
+    printed: dict[tuple[str, str, str], list[tuple[TableSpec, RowSpec, str]]] = {}
     for spec in tables().values():
         for row in spec.rows:
             for column in spec.columns:
                 if row.who and column.key and column.id in row.printed:
-                    places.setdefault((row.who, column.key, column.metric), []).append((spec, row, column.id))
-    for (_, key, metric), cells in sorted(places.items()):
+                    printed.setdefault((row.who, column.key, column.metric), []).append((spec, row, column.id))
+    for (_, key, metric), cells in sorted(printed.items()):
         values = [row.printed[column] for _, row, column in cells]
         known = {spec.origin(row, column).protocol for spec, row, column in cells}
         coarsest = min(spec.digits for spec, _, _ in cells)
         if max(values) - min(values) <= 0.5 * 10**-coarsest + _EPSILON or (len(known) > 1 and None not in known):
             continue
-        listed = ", ".join(f"{row.printed[column]:g} ({_place(spec, row)})" for spec, row, column in cells)
+        listed = ", ".join(f"{row.printed[column]:g} ({_source(spec, row)})" for spec, row, column in cells)
         names = " and ".join(_unique(spec.name for spec, _, _ in cells if spec.paper != ELSEWHERE))
         text = f"{cells[0][1].title} on {key}, {metric}: {listed}"
         yield AuditFinding(names or ELSEWHERE, "contradiction", text, round(max(values) - min(values), 2))
 
 
-def _place(spec: TableSpec, row: RowSpec) -> str:
+def _source(spec: TableSpec, row: RowSpec) -> str:
     return row.source or spec.name
 
 

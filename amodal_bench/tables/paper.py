@@ -63,7 +63,7 @@ class PaperTable:
         self.selection = selection
         self._scored = Scored()
         used = dict.fromkeys(spec.origin_id(row, column) for row in spec.rows for column in row.printed)
-        self.marks = {origin: chr(ord("a") + place) for place, origin in enumerate(used)}
+        self.marks = {origin: chr(ord("a") + index) for index, origin in enumerate(used)}
 
     def sheet(self) -> Sheet:
         """The whole table; cells that nothing was run for are empty."""

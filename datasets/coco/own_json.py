@@ -153,8 +153,8 @@ class OwnFile:
 
     def _order(self, annotation: Annotation) -> int | None:
         """`order` where it is a whole number; 1 is in front."""
-        place = number(self._value(annotation, "order"))
-        return int(place) if place is not None and place.is_integer() and abs(place) < MOST_ORDER else None
+        depth = number(self._value(annotation, "order"))
+        return int(depth) if depth is not None and depth.is_integer() and abs(depth) < MOST_ORDER else None
 
     def _rate(self, annotation: Annotation) -> float | None:
         """The declared occlusion rate, or 1 less the share that is declared to be seen."""

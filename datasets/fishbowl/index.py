@@ -20,7 +20,7 @@ from .fish import Fish, Layout
 log = logging.getLogger(__name__)
 
 Ints = NDArray[np.int32]
-Rows = NDArray[np.int64]  # places in an index, rising
+Rows = NDArray[np.int64]  # positions in an index, rising
 SCHEMA = pa.schema(
     [
         pa.field("clip", pa.string(), nullable=False),
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One row an object-frame, sorted by clip, frame, fish. Names are places in lists: there are millions."""
+    """One row an object-frame, sorted by clip, frame, fish. Names are indices into lists: there are millions."""
 
     clips: list[str]
     fishes: list[str]
@@ -74,13 +74,13 @@ class Ids(Sequence[str]):
         return len(self._rows)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self._spell(row) for row in self._rows[place]]
-        return self._spell(self._rows[place])
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._spell(row) for row in self._rows[index]]
+        return self._spell(self._rows[index])
 
     def _spell(self, row: np.int64) -> str:
         index = self._index

@@ -40,9 +40,9 @@ class Clip:
     beside: Mapping[str, Path]
     inside: Mapping[int, Path]
 
-    def single(self, fish: str, place: int) -> Path | None:
+    def single(self, fish: str, index: int) -> Path | None:
         """The objects.json of the fish rendered alone."""
-        return self.beside.get(fish) or self.inside.get(place)
+        return self.beside.get(fish) or self.inside.get(index)
 
 
 class Recordings(Layout):
@@ -143,12 +143,12 @@ def read_objects(file: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(records, list):
         raise BadRecord(f"{file}: must hold a list of fish, holds {type(records).__name__}")
     objects: dict[str, dict[str, Any]] = {}
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         if not isinstance(record, dict) or "id" not in record or not isinstance(record.get("masks"), list):
-            raise BadRecord(f"{file}: entry {place} must be a fish with an id and a list of masks")
+            raise BadRecord(f"{file}: entry {index} must be a fish with an id and a list of masks")
         id = spelled(record["id"]) if isinstance(record["id"], (int, float, str)) else ""
         if not FISH_ID.fullmatch(id):
-            raise BadRecord(f"{file}: entry {place}: fish id {str(record['id'])[:40]!r} is not a plain word or number")
+            raise BadRecord(f"{file}: entry {index}: fish id {str(record['id'])[:40]!r} is not a plain word or number")
         if id in objects:
             if objects[id] == record:
                 log.warning("%s: fish id %s occurs twice with the same masks: it is read once", file, id)

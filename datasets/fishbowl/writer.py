@@ -100,8 +100,8 @@ class _Clip:
             return {"id": number, **({"type_name": fish.category} if fish.category else {}), "masks": every}
 
         _write(self.folder / "objects.json", [record(*item, item[1].visible) for item in self._fish.items()])
-        for place, item in enumerate(self._fish.items()):
-            _write(self.folder / f"object{place:03d}" / "objects.json", [record(*item, item[1].amodal)])
+        for index, item in enumerate(self._fish.items()):
+            _write(self.folder / f"object{index:03d}" / "objects.json", [record(*item, item[1].amodal)])
 
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Raw
 
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.formats.c2f import Annotations, Place, Source
+from amodal_bench.formats.c2f import Annotations, Reference, Source
 from amodal_bench.formats.coco import Annotation, CocoFile, ImagesOnly, Masks, masks_of, read_coco
 from amodal_bench.formats.entries import images_by_id
 from amodal_bench.formats.json_files import read_json
@@ -70,8 +70,8 @@ def c2f_records(files: Sequence[Path], predicted: bool) -> Iterator[Record]:
     names = {id: image.file_name for id, image in known.items()}
     truth = Annotations(listing, official, lambda path: read_kins(path, "2020"), KinsAnnotation.masks)
 
-    def annotation(place: Place, where: str) -> Record:
-        record = truth.record(place, where)
+    def annotation(reference: Reference, where: str) -> Record:
+        record = truth.record(reference, where)
         same = names.get(record.image, record.file) == record.file
         # Two files number the images: what a method keeps for an image must not serve another one.
         return record if same else replace(record, image=f"2020.{record.image}")

@@ -121,7 +121,7 @@ class Labelme(Indexed[LabelmeOptions]):
                 told |= record.visible is not None
                 yield record
             for part in unknown:
-                detail = f"{self._name(path)}, shape {part.place}: {part.shape.label}"
+                detail = f"{self._name(path)}, shape {part.index}: {part.shape.label}"
                 yield self._dropped(path, file, photo, part, UNKNOWN, detail)
         if not told:
             raise DatasetNotReady(
@@ -137,9 +137,9 @@ class Labelme(Indexed[LabelmeOptions]):
             return self._dropped(path, file, photo, parts[0], "malformed shape", str(error))
         return Record(
             image=_bare(where),
-            annotation=str(parts[0].place),
+            annotation=str(parts[0].index),
             file=photo,
-            where=f"{where}, shape {parts[0].place}",
+            where=f"{where}, shape {parts[0].index}",
             height=file.height,
             width=file.width,
             amodal=code_text(drawn.amodal),
@@ -151,9 +151,9 @@ class Labelme(Indexed[LabelmeOptions]):
         where = self._name(path)
         return Record(
             image=_bare(where),
-            annotation=str(part.place),
+            annotation=str(part.index),
             file=photo,
-            where=f"{where}, shape {part.place}",
+            where=f"{where}, shape {part.index}",
             height=file.height,
             width=file.width,
             amodal=b"[]",

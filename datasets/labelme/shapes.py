@@ -53,9 +53,9 @@ class LabelmeFile(Struct):
 
 @dataclass(slots=True)
 class Part:
-    """A shape with its place in the file, its kind (None: no word says it) and its label without the word."""
+    """A shape with its number in the file, its kind (None: no word says it) and its label without the word."""
 
-    place: int
+    index: int
     kind: Kind | None
     label: str
     shape: Shape
@@ -64,7 +64,7 @@ class Part:
 Words = Mapping[Kind, Sequence[str]]
 
 
-def part_of(place: int, shape: Shape, words: Words) -> Part:
+def part_of(index: int, shape: Shape, words: Words) -> Part:
     """What a shape shows, by its flags, its description or its label."""
     label = shape.label.strip()
     set_flags = {name.strip().lower() for name, on in (shape.flags or {}).items() if on}
@@ -76,7 +76,7 @@ def part_of(place: int, shape: Shape, words: Words) -> Part:
         if match and by_label is None:
             by_label, label = kind, (match[1] or match[2] or "").strip()
     by_fact = next((kind for kind, own in words.items() if set_flags & set(own) or told in own), None)
-    return Part(place, by_fact or by_label, label, shape)
+    return Part(index, by_fact or by_label, label, shape)
 
 
 def objects_of(parts: Sequence[Part]) -> tuple[list[list[Part]], list[Part]]:
@@ -98,7 +98,7 @@ def objects_of(parts: Sequence[Part]) -> tuple[list[list[Part]], list[Part]]:
         if not label and len(others) == 1:  # a label that is nothing but the word
             groups[others[0]] += own
             del groups[label, group]
-    objects, unknown = [sorted(own, key=lambda part: part.place) for own in groups.values()], []
+    objects, unknown = [sorted(own, key=lambda part: part.index) for own in groups.values()], []
     for own in alone.values():
         kinds = [part.kind for part in own]
         if len(set(kinds)) == len(kinds):
@@ -107,7 +107,7 @@ def objects_of(parts: Sequence[Part]) -> tuple[list[list[Part]], list[Part]]:
             objects += [[part] for part in own]
         else:
             unknown += own
-    return sorted(objects, key=lambda own: own[0].place), unknown
+    return sorted(objects, key=lambda own: own[0].index), unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def masks_of(parts: Sequence[Part], height: int, width: int, where: str) -> Draw
 
     def drawn(kind: Kind) -> rle.Code | None:
         own = [part for part in parts if (part.kind or plain) == kind]
-        codes = [code_of(part.shape, height, width, f"{where}, shape {part.place}") for part in own]
+        codes = [code_of(part.shape, height, width, f"{where}, shape {part.index}") for part in own]
         return rle.union(codes, height, width) if codes else None
 
     amodal, visible, hidden = drawn("amodal"), drawn("visible"), drawn("hidden")

@@ -45,6 +45,6 @@ class Pix2Gestalt(Writer):
 
     def splits(self, names: Sequence[str]) -> Sequence[str]:
         by_file = sorted(names, key=lambda name: self._path("occlusion", name.removesuffix("/0")).name)
-        rank = {name: place for place, name in enumerate(by_file)}
+        rank = {name: index for index, name in enumerate(by_file)}
         train = math.floor(len(names) / 100 * 99)
         return ["train" if rank[name] < train else "val" for name in names]

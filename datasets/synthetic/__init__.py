@@ -70,9 +70,9 @@ class Synthetic(Dataset[SyntheticOptions]):
 
     def __getitem__(self, index: int) -> AmodalSample:
         """Read a scene from the cache; the first access renders: a whole evaluation split, of `train` a part."""
-        place = range(len(self._ids))[operator.index(index)]
-        image, amodal, visible, family = self._store.read(place)
-        return AmodalSample(AmodalQuery(self._ids[place], f"{place:06d}", image, visible, family), amodal)
+        scene = range(len(self._ids))[operator.index(index)]
+        image, amodal, visible, family = self._store.read(scene)
+        return AmodalSample(AmodalQuery(self._ids[scene], f"{scene:06d}", image, visible, family), amodal)
 
     def fingerprint(self) -> str:
         """sha256 (hex) of what names the pixels: generator version, split, resolution, count, families."""

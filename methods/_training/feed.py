@@ -15,7 +15,7 @@ from amodal_bench.types import AmodalSample
 
 log = logging.getLogger(__name__)
 
-Place = tuple[int, int]  # (epoch, index in the dataset)
+SampleKey = tuple[int, int]  # (epoch, index in the dataset)
 _TRIES = 20  # neighbours tried where a record is damaged
 
 
@@ -43,6 +43,6 @@ def batches(
 
     `items` is indexed by (epoch, index), which fixes all chance.
     """
-    share: Sequence[list[Place]] = [[(epoch, int(i)) for i in batch[rank::world]] for batch in order]
+    share: Sequence[list[SampleKey]] = [[(epoch, int(i)) for i in batch[rank::world]] for batch in order]
     loader = DataLoader(items, batch_sampler=share, num_workers=workers, pin_memory=torch.cuda.is_available())
     yield from loader

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from amodal_bench.methods._training.feed import batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
-from amodal_bench.methods._window import recall, window
+from amodal_bench.methods._window import find_window, recall
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import counts_of, mean_scores, prefix
 
@@ -66,26 +66,26 @@ class CondDiffTrainer(Trainer):
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Predict a prefix of the validation split, shared among the processes, with what would ship now."""
-        places = prefix(self.val, self.config.val_limit)
-        if not places:
+        indices = prefix(self.val, self.config.val_limit)
+        if not indices:
             return None
         steps = self.config.val_steps or self.params.diffusion.steps
         diffusion = self.params.diffusion.model_copy(update={"steps": steps})
         method = CondDiff(self.params.model_copy(update={"diffusion": diffusion}))
         method.use(best, str(self.accelerator.device))
-        own = counts_of(method, self.val, places[self.rank :: self.world], self.params.forward_batch)
-        padded = torch.full((-(-len(places) // self.world), own.shape[1]), -1, dtype=torch.int64)
+        own = counts_of(method, self.val, indices[self.rank :: self.world], self.params.forward_batch)
+        padded = torch.full((-(-len(indices) // self.world), own.shape[1]), -1, dtype=torch.int64)
         padded[: len(own)] = torch.from_numpy(own)
         counts = self.accelerator.gather(padded.to(self.accelerator.device)).cpu().numpy()
         full, inv = mean_scores(counts[counts[:, 0] >= 0])
-        text = f"mIoU_full {full:.2f}, mIoU_inv {inv:.2f} on {len(places)} of {self.watched}"
-        return {"val_full": full, "val_inv": inv, "val_n": len(places)}, text
+        text = f"mIoU_full {full:.2f}, mIoU_inv {inv:.2f} on {len(indices)} of {self.watched}"
+        return {"val_full": full, "val_inv": inv, "val_n": len(indices)}, text
 
     def begin(self) -> None:
         """How much of the amodal masks lies in the windows that prediction will see: a ceiling of every score."""
-        places = prefix(self.val, self.config.val_limit)
-        if places:
-            samples = (self.val[place] for place in places)
-            found = [recall(s.amodal, window(s.query.visible, self.params.crop)) for s in samples]
+        indices = prefix(self.val, self.config.val_limit)
+        if indices:
+            samples = (self.val[index] for index in indices)
+            found = [recall(s.amodal, find_window(s.query.visible, self.params.crop)) for s in samples]
             share = sum(found) / len(found)
             self.run.monitor.note(f"crop_recall {share:.4f} on {len(found)} of {self.watched}")

@@ -70,13 +70,13 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)  # before the decoder's first weights are drawn
     vae = _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
-    place = run.out / _CODEC
-    if not place.is_file() and accelerator.is_main_process:
+    path = run.out / _CODEC
+    if not path.is_file() and accelerator.is_main_process:
         if not config.start:
             _fit_codec(vae, Holes(data, params, config, run.seed + 1), config, run)
-        weights.save(vae, place, run.metadata, half=False)
+        weights.save(vae, path, run.metadata, half=False)
     accelerator.wait_for_everyone()
-    weights.load(vae, place)
+    weights.load(vae, path)
     torch.manual_seed(run.seed)
     network = (
         _read(UNet2DConditionModel, config.start / "unet")
@@ -98,8 +98,8 @@ def _read(part: Any, folder: Path) -> Any:
 
 def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:
     rng = np.random.default_rng([run.seed, 1])
-    places = rng.integers(len(items), size=_POOL)
-    pool = scaled(torch.stack([items[0, int(place)][0] for place in places]))
+    indices = rng.integers(len(items), size=_POOL)
+    pool = scaled(torch.stack([items[0, int(index)][0] for index in indices]))
     set_encoder(vae, pool)
     images = (pool[rng.integers(_POOL, size=config.batch_size)] for _ in count())
     error = learn_decoder(vae, images, config.codec_steps)
@@ -146,15 +146,15 @@ class InpaintTrainer(Trainer):
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Mean squared error in the holes of a prefix of the validation split, over five times."""
-        places = prefix(self.val, self.config.val_limit)
-        if not places:
+        indices = prefix(self.val, self.config.val_limit)
+        if not indices:
             return None
         items = Holes(self.val, self.params, self.config, self.run.seed)
         errors = []
         generator = torch.Generator().manual_seed(self.run.seed)
         best.eval()
-        for start in range(0, len(places), self.config.batch_size):
-            drawn = [items[0, place] for place in places[start : start + self.config.batch_size]]
+        for start in range(0, len(indices), self.config.batch_size):
+            drawn = [items[0, index] for index in indices[start : start + self.config.batch_size]]
             image, hole = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
             latents, known, mask = self._encoded(image, hole)
             for time in (199, 399, 599, 799, 999):
@@ -164,7 +164,7 @@ class InpaintTrainer(Trainer):
                     found = self._denoised(best, latents, known, mask, noise, t)
                 errors.append(float(((found - latents).square() * mask).sum() / (mask.sum() * LATENTS)))
         mean = sum(errors) / len(errors)
-        return {"val_error": mean, "val_n": len(places)}, f"error {mean:.4f} in {len(places)} holes of {self.watched}"
+        return {"val_error": mean, "val_n": len(indices)}, f"error {mean:.4f} in {len(indices)} holes of {self.watched}"
 
     def ship(self, best: nn.Module, metadata: dict[str, str]) -> None:
         """The pipeline's folder first: model.safetensors says that all is there."""

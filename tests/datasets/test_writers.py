@@ -228,8 +228,8 @@ def make_clip(clip: Path, stills: Path, frames: Sequence[int]) -> None:
     for inner in ("", "object000/", "object001/", "object002/"):
         records = [json.loads((folder / inner / "objects.json").read_text()) for folder in folders]
         merged = records[0]
-        for place, record in enumerate(merged):
-            shown = {frame: records[k][place]["masks"][0] for k, frame in enumerate(frames)}
+        for index, record in enumerate(merged):
+            shown = {frame: records[k][index]["masks"][0] for k, frame in enumerate(frames)}
             nothing = {"size": shown[0]["size"], "counts": [24 * 32]}
             record["masks"] = [shown.get(frame, nothing) for frame in range(total)]
         (clip / inner).mkdir(parents=True)

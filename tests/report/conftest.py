@@ -57,8 +57,8 @@ def set_category(folder: RunFolder, image: str, category: str) -> None:
         category if i == image else c
         for i, c in zip(table["image_id"].to_pylist(), table["category"].to_pylist(), strict=True)
     ]
-    place = table.schema.get_field_index("category")
-    rows.write_table(path, table.set_column(place, table.schema.field(place), pa.array(names, type=pa.string())))
+    column = table.schema.get_field_index("category")
+    rows.write_table(path, table.set_column(column, table.schema.field(column), pa.array(names, type=pa.string())))
 
 
 @pytest.fixture(scope="session")

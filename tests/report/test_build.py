@@ -74,9 +74,9 @@ def test_a_run_in_which_everything_failed_has_undefined_numbers(golden: Path) ->
     folder = run_of(golden, "visible")
     path = folder.path / "instances.parquet"
     table = rows.read_table(path, rows.INSTANCES)
-    place = table.schema.get_field_index("status")
+    column = table.schema.get_field_index("status")
     failed = pa.array(["error"] * len(table), type=pa.string())
-    rows.write_table(path, table.set_column(place, table.schema.field(place), failed))
+    rows.write_table(path, table.set_column(column, table.schema.field(column), failed))
     change(folder, status="errors")
     content = made(golden)
     run = next(run for run in content["runs"] if run["label"] == "visible")

@@ -97,7 +97,7 @@ class _Loop:
         self._reporter.announce(total, 0)
         waiting: list[_Piece] = []
         errors: list[str] = []
-        tables = (self._with_places(piece.rows, plan) for piece in self._noting(waiting))
+        tables = (self._with_indices(piece.rows, plan) for piece in self._noting(waiting))
         for table in self._results(tables, total, opened):
             piece = waiting.pop(0)
             told = [f"{row['id']} ({row['error']})" for row in table.to_pylist() if row["error"] is not None]
@@ -152,7 +152,7 @@ class _Loop:
             else:
                 self._reporter.advance(len(masks), 0)
 
-    def _with_places(self, rows: pa.Table, plan: pa.Table) -> pa.Table:
+    def _with_indices(self, rows: pa.Table, plan: pa.Table) -> pa.Table:
         found = pc.index_in(rows["id"], value_set=plan["id"].combine_chunks())
         return rows.append_column(INDEX, plan["index"].combine_chunks().take(found.combine_chunks()))
 

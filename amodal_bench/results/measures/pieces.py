@@ -15,7 +15,7 @@ from amodal_bench.running.guard import Failure, guarded
 from amodal_bench.running.predict import planned_sample
 from amodal_bench.types import MOST_PIXELS
 
-INDEX = "_index"  # a row's place in the dataset
+INDEX = "_index"  # a row's index in the dataset
 
 
 class Wish(Orders):

@@ -48,7 +48,7 @@ def verify(folder: RunFolder, means: Means, reporter: Reporter) -> Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _Positions:
     """Where the rows of a run stand: in the plan, with its groups, and in the dataset."""
 
     groups: pa.Array
@@ -57,7 +57,7 @@ class _Places:
     here: pa.Array
 
     @classmethod
-    def of(cls, ids: pa.Array, plan: pa.Table | None, here: pa.Table | None) -> "_Places":
+    def of(cls, ids: pa.Array, plan: pa.Table | None, here: pa.Table | None) -> "_Positions":
         """`plan` is the stored one, `here` the dataset's; each stands for the other where that is None."""
         plan, here = (plan, here) if plan is not None else (here, here)
         groups = plan["group_id"].combine_chunks() if plan is not None else pa.nulls(0, pa.string())
@@ -178,9 +178,9 @@ class _Check:
             {str(row["values"]): int(row["counts"]) for row in pc.value_counts(index["status"]).to_pylist()}
         )
         self._count(record, None if plan is None else len(plan), statuses, int(pc.count_distinct(index["id"]).as_py()))
-        places = _Places.of(index["id"].combine_chunks(), plan, here)
+        positions = _Positions.of(index["id"].combine_chunks(), plan, here)
         try:
-            self._examine(record, (places.add(piece) for piece in pieces), len(index), opened)
+            self._examine(record, (positions.add(piece) for piece in pieces), len(index), opened)
         finally:
             self._ledger.merge(self._found.problems)
             self.differences += self._ledger.lines()

@@ -20,7 +20,7 @@ from amodal_bench.running.predict import Item, count, hold
 from amodal_bench.store.rows import Row
 from amodal_bench.types import Mask
 
-INDEX = "_index"  # a row's place in the dataset; null where that has no such instance
+INDEX = "_index"  # a row's index in the dataset; null where that has no such instance
 DIFFERS = "rows that are not what their mask and the dataset give"
 UNREADABLE = "the dataset cannot give the instance"
 
@@ -118,7 +118,7 @@ class Examiner:
         """Counts as the masks and the dataset give them; those of an instance that cannot be counted are as stored."""
         counts = stored.copy()
         names = (*COLUMNS, *GIVEN_COLUMNS)[: counts.shape[1]]
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if row[INDEX] is None:  # the plan is told of it
                 continue
             found = guarded(lambda row=row: recounted(dataset, row))  # type: ignore[misc]
@@ -130,7 +130,7 @@ class Examiner:
                 told = [f"{name} stored {row[name]!r}, recomputed {found[name]!r}" for name in differing]
                 ledger.add(DIFFERS, f"{row['id']} ({', '.join(told)})", differing)
             now = {**row, **found}
-            counts[place] = [now[name] for name in names]
+            counts[index] = [now[name] for name in names]
         return counts
 
 
