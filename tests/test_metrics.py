@@ -27,7 +27,7 @@ from amodal_bench.report.numbers import cells
 from amodal_bench.results.finished import load
 from amodal_bench.results.select import RunQuery, labelled, results_runs
 from amodal_bench.store.folder import find_runs
-from amodal_bench.tables.measured import Wanted, build
+from amodal_bench.tables.measured import TableRequest, build
 from amodal_bench.types import Mask
 
 RUNS = Path(__file__).parent / "data" / "runs"
@@ -157,7 +157,8 @@ def test_a_lower_share_of_errors_is_better() -> None:
     assert found["difference"] == pytest.approx(-15)
     assert (found["wins"], found["losses"]) == (10, 0)
     sheet = build(
-        results_runs(RUNS), Wanted([MEAN], query=RunQuery(datasets=["squares"]), metrics=["hidden_missed"], floor=False)
+        results_runs(RUNS),
+        TableRequest([MEAN], query=RunQuery(datasets=["squares"]), metrics=["hidden_missed"], floor=False),
     )
     ranks = {labels[0]: cells[0].rank for labels, cells in sheet.rows}
     assert ranks == {"convex_hull": "second", "dilate": "best", "visible": ""}

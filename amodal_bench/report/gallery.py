@@ -27,7 +27,7 @@ MOST_RUNS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class GallerySettings:
     """How many instances are shown a data block, and where datasets lie if not where the runs found them."""
 
     count: int = 60
@@ -36,7 +36,7 @@ class Wishes:
 
 
 def gallery(
-    block: Sequence[FinishedRun], protocol: Protocol, wishes: Wishes, images: Path, number: int
+    block: Sequence[FinishedRun], protocol: Protocol, settings: GallerySettings, images: Path, number: int
 ) -> dict[str, Any]:
     """Choose instances and write their pictures into `images`; `note` says in a sentence what is shown and why.
 
@@ -50,9 +50,9 @@ def gallery(
     labels = [run.label for run in shown]
     tables = {metric.name: scores(shown, protocol, metric.name) for metric in headline()}
     first = next(iter(tables.values()))
-    ids = gallery_ids(first, labels, protocol, wishes.count)
+    ids = gallery_ids(first, labels, protocol, settings.count)
     items = list(_items(ids, tables, labels, shown[0]))
-    fault = _draw(items, shown, wishes, images, number) if items else ""
+    fault = _draw(items, shown, settings, images, number) if items else ""
     return {
         "data": block[0].block,
         "runs": labels,
@@ -119,11 +119,11 @@ def _items(
 
 
 def _draw(
-    items: Sequence[dict[str, Any]], runs: Sequence[FinishedRun], wishes: Wishes, images: Path, number: int
+    items: Sequence[dict[str, Any]], runs: Sequence[FinishedRun], settings: GallerySettings, images: Path, number: int
 ) -> str:
     """Write the pictures of all items; a sentence where they cannot be made, or not those of all runs."""
     try:
-        source = open_first(runs, wishes.flags, wishes.plugins)
+        source = open_first(runs, settings.flags, settings.plugins)
         masks, left_out = readable_masks(runs, [item["id"] for item in items])
     except Refused as error:
         return f"No pictures: {error}"

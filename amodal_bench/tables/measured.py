@@ -22,7 +22,7 @@ from amodal_bench.tables.values import FLOOR, Measured, Scored, floor_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TableRequest:
     """What a table shall hold. `buckets` adds the protocols' occlusion buckets; no metrics are the headline ones."""
 
     protocols: Sequence[Protocol]
@@ -36,12 +36,12 @@ class Wanted:
     title: str = "Measured"
 
 
-def build(selection: Selection, wanted: Wanted) -> Sheet:
+def build(selection: Selection, request: TableRequest) -> Sheet:
     """The table; raises `Refused` where nothing that was asked for was run."""
     if not selection.runs:
         raise Refused(no_runs("the results folder"))
-    runs = labelled(selection.select(wanted.query).runs)
-    return _Builder(runs, wanted).sheet()
+    runs = labelled(selection.select(request.query).runs)
+    return _Builder(runs, request).sheet()
 
 
 def no_runs(where: object) -> str:
@@ -70,13 +70,13 @@ class _Line:
 
 
 class _Builder:
-    def __init__(self, runs: Sequence[FinishedRun], wanted: Wanted) -> None:
-        self.wanted = wanted
-        self.metrics = find_metrics(wanted.metrics)
+    def __init__(self, runs: Sequence[FinishedRun], request: TableRequest) -> None:
+        self.request = request
+        self.metrics = find_metrics(request.metrics)
         self._scored = Scored()
         self._floor_scores: dict[tuple[Data, str, tuple[Metric, ...]], pd.DataFrame] = {}
-        order = list(wanted.query.methods or sorted({run.name for run in runs}))
-        datasets = list(wanted.query.datasets or sorted({run.data.dataset for run in runs}))
+        order = list(request.query.methods or sorted({run.name for run in runs}))
+        datasets = list(request.query.datasets or sorted({run.data.dataset for run in runs}))
         self.runs = sorted(
             runs, key=lambda r: (order.index(r.name), datasets.index(r.data.dataset), r.data, r.path.name)
         )
@@ -85,18 +85,18 @@ class _Builder:
 
     def sheet(self) -> Sheet:
         lines = [_Line(label, [self._cell(runs, column) for column in self.columns]) for label, runs in self._lines()]
-        floors = [self._floor(column) for column in self.columns] if self.wanted.floor else []
+        floors = [self._floor(column) for column in self.columns] if self.request.floor else []
         if any(floors):
             lines.append(_Line(FLOOR, floors))
         ranked = iter(self._ranks(lines))
         return Sheet(
-            name=self.wanted.name,
-            title=self.wanted.title,
+            name=self.request.name,
+            title=self.request.title,
             labels=("method",),
             columns=tuple(h for column in self.columns for h in self._headings(column)),
             rows=tuple(((line.label,), tuple(self._printed(line, ranked))) for line in lines),
             notes=tuple(dict.fromkeys(self._notes(lines))),
-            digits=self.wanted.digits,
+            digits=self.request.digits,
             records=tuple(
                 self._record(line.label, column, value)
                 for line in lines
@@ -112,7 +112,7 @@ class _Builder:
                 unranked = value is None or value.flag or line.label == FLOOR
                 height = column.metric.sign * value.value if value else math.nan
                 ranked.append((None if unranked else number, height))
-        return ranks(ranked, self.wanted.digits)
+        return ranks(ranked, self.request.digits)
 
     def _printed(self, line: _Line, ranked: Iterator[Rank]) -> Iterator[Cell]:
         for column, value in zip(self.columns, line.cells, strict=True):
@@ -126,14 +126,14 @@ class _Builder:
         """All columns: data by data, protocol by protocol, each score overall and then by bucket."""
         found = []
         for data in self.blocks:
-            for protocol in self.wanted.protocols:
+            for protocol in self.request.protocols:
                 group = f"{self.names[data]} {protocol.id}"
                 for metric in self.metrics:
                     if not metric.within(protocol):
                         continue
                     higher = metric.higher_is_better
                     found.append(_Column(data, Heading(group, metric.name, higher), protocol, metric))
-                    for interval in protocol.buckets if self.wanted.buckets else ():
+                    for interval in protocol.buckets if self.request.buckets else ():
                         heading = Heading(group, f"{metric.name} {interval}", higher)
                         found.append(_Column(data, heading, protocol, metric, "bucket", str(interval)))
         return found
@@ -179,7 +179,7 @@ class _Builder:
 
     def _timed(self, column: _Column) -> bool:
         first = column.subset == "all" and column.metric == self.metrics[0]
-        return self.wanted.timings and first and column.protocol == self.wanted.protocols[0]
+        return self.request.timings and first and column.protocol == self.request.protocols[0]
 
     def _headings(self, column: _Column) -> Iterator[Heading]:
         yield column.heading

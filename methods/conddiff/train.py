@@ -7,15 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amodal_bench.methods._training.feed import batches
+from amodal_bench.methods._training.batches import read_batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.methods._window import find_window, recall
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import counts_of, mean_scores, prefix
 
 from . import CondDiff
+from .batches import Triples
 from .diffusion import diffuse, log_snr
-from .feed import Triples
 from .loss import structure_loss
 from .network import Network, normalised
 from .params import CondDiffParams, Training
@@ -44,9 +44,9 @@ class CondDiffTrainer(Trainer):
         self.params = params
         self.triples = Triples(self.data, params, self.config.augment, self.run.seed)
 
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """Triples in the network's frame."""
-        return batches(self.triples, order, epoch, self.rank, self.world, self.config.workers)
+        return read_batches(self.triples, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """The weighted loss of one denoising call at a random time."""

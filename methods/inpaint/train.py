@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from amodal_bench.errors import Refused
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.methods._training import weights
-from amodal_bench.methods._training.feed import batches
+from amodal_bench.methods._training.batches import read_batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import prefix
 
+from .batches import Holes
 from .codec import LATENTS, codec, learn_decoder, set_encoder
-from .feed import Holes
 from .params import InpaintParams, Training
 
 TEXT = 16  # width of the one embedding that stands for the empty prompt
@@ -125,9 +125,9 @@ class InpaintTrainer(Trainer):
         self.items = Holes(self.data, params, self.config, self.run.seed)
         self.scheduler = scheduler()
 
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """Images and holes."""
-        return batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
+        return read_batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """L2 and L1 of the clean latents, at times of which half are in the noisiest quarter.

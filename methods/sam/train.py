@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from amodal_bench.methods._segment.nano import SIZE, build_nano
 from amodal_bench.methods._segment.points import draw_points
 from amodal_bench.methods._segment.settings import Segmenter
+from amodal_bench.methods._training.batches import SampleKey, read, read_batches
 from amodal_bench.methods._training.colour import before_another, recoloured
-from amodal_bench.methods._training.feed import SampleKey, batches, read
 from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.methods._window import Crop, cut_image, cut_visible, find_window
@@ -115,9 +115,9 @@ class SegmenterTrainer(Trainer):
         super().__init__(model, *parts)
         self.items = Prompts(self.data, self.config, self.run.seed)
 
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """Images, points and masks."""
-        return batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
+        return read_batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """Binary cross-entropy + Dice + squared error of the predicted IoU."""

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, protocols
 from amodal_bench.report.build import Report, build
-from amodal_bench.report.gallery import Wishes
+from amodal_bench.report.gallery import GallerySettings
 from amodal_bench.store import rows
 from amodal_bench.store.folder import RunFolder, find_runs
 from amodal_bench.store.sources import TABLES
@@ -101,7 +101,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def written(results: Path) -> Report:
     """The page of `results`."""
-    return build(results, results / "report", default_first(), Wishes(plugins=PLUGINS), DRAWS)
+    return build(results, results / "report", default_first(), GallerySettings(plugins=PLUGINS), DRAWS)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from amodal_bench.metrics.pixels import MEASURES
 from amodal_bench.progress import Reporter
 from amodal_bench.results.crew import Crew, Work
 from amodal_bench.results.measures.files import FOLDER, Measured, measured
-from amodal_bench.results.measures.pieces import INDEX, Wish, failed, measure_piece
+from amodal_bench.results.measures.pieces import INDEX, MeasureOrders, failed, measure_piece
 from amodal_bench.results.pipes import to_table
 from amodal_bench.results.recorded import Opened, Recorded
 from amodal_bench.results.verification.folder import refuse_at_work
@@ -86,7 +86,9 @@ class _Loop:
         self, folder: RunFolder, record: dict[str, Any], missing: Sequence[Measured], means: Means, reporter: Reporter
     ) -> None:
         self._folder, self._missing, self._reporter = folder, missing, reporter
-        self._wish = Wish(run=folder.path, record=record, means=means, names=tuple(one.measure.name for one in missing))
+        self._orders = MeasureOrders(
+            run=folder.path, record=record, means=means, names=tuple(one.measure.name for one in missing)
+        )
         self._starts: list[int] = []
 
     def run(self) -> None:
@@ -116,11 +118,11 @@ class _Loop:
 
     def _open(self) -> Opened:
         """The run's dataset; raises `Refused` where it is not here, or a plugin fails in any way."""
-        means = self._wish.means
+        means = self._orders.means
 
         def opened() -> Opened | Refused:
             try:
-                recorded = Recorded(self._folder.path, self._wish.record, means.plugins)
+                recorded = Recorded(self._folder.path, self._orders.record, means.plugins)
                 if fault := recorded.source_fault():
                     return Refused(fault)
                 found = recorded.open(means.flags, means.visible)
@@ -157,14 +159,14 @@ class _Loop:
         return rows.append_column(INDEX, plan["index"].combine_chunks().take(found.combine_chunks()))
 
     def _results(self, tables: Iterator[pa.Table], total: int, opened: Opened) -> Iterator[pa.Table]:
-        measures = self._wish.measures
-        count = self._wish.means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS))
+        measures = self._orders.measures
+        count = self._orders.means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS))
         if count == 1:
             yield from (measure_piece(opened.dataset, measures, table) for table in tables)
             return
         work = Work(
             f"{__package__}.worker",
-            self._wish.model_dump_json(),
+            self._orders.model_dump_json(),
             to_table,
             lambda first, second: pa.concat_tables([first, second]),
             lambda id, how: failed(id, f"the process that measured it {how}", measures),

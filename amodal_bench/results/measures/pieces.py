@@ -18,7 +18,7 @@ from amodal_bench.types import MOST_PIXELS
 INDEX = "_index"  # a row's index in the dataset
 
 
-class Wish(Orders):
+class MeasureOrders(Orders):
     """What a process that measures is told: a run, what may be used of this machine, and which measures."""
 
     names: tuple[str, ...]

@@ -36,7 +36,7 @@ def read(dataset: AnyDataset, index: int) -> AmodalSample:
     raise fault
 
 
-def batches(
+def read_batches(
     items: Dataset[tuple[Tensor, ...]], order: NDArray[np.int64], epoch: int, rank: int, world: int, workers: int
 ) -> Iterator[list[Tensor]]:
     """This process's share of each batch of `order`, read by `workers` processes (0: by this one).

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from amodal_bench.methods._training.batches import SampleKey, read
 from amodal_bench.methods._training.colour import before_another, recoloured
-from amodal_bench.methods._training.feed import SampleKey, read
 from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._window import cut_image, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from amodal_bench.methods._training.feed import SampleKey, read
+from amodal_bench.methods._training.batches import SampleKey, read
 from amodal_bench.methods._window import cut_image, cut_mask, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset
 
