@@ -13,7 +13,7 @@ from amodal_bench.types import Image, Mask
 Probability = NDArray[np.float32]  # (H, W) in [0, 1]
 
 
-class Crop(Settings):
+class CropSettings(Settings):
     """What part of the image the network sees.
 
     `box`: the visible mask's box, `enlarge` times as long and wide, cut at the image's edge. `square`: a square
@@ -28,8 +28,8 @@ class Crop(Settings):
     masks: Literal["nearest", "area"] = "nearest"
 
 
-class Region(Crop):
-    """As `Crop`, but the whole image unless `mode` is given too, and masks by area."""
+class RegionSettings(CropSettings):
+    """As `CropSettings`, but the whole image unless `mode` is given too, and masks by area."""
 
     mode: Literal["box", "square", "none"] = "none"
     masks: Literal["nearest", "area"] = "area"
@@ -54,7 +54,9 @@ class Window(NamedTuple):
         return self.bottom - self.top, self.right - self.left
 
 
-def find_window(visible: Mask, crop: Crop, enlarge: float | None = None, shift: tuple[float, float] = (0, 0)) -> Window:
+def find_window(
+    visible: Mask, crop: CropSettings, enlarge: float | None = None, shift: tuple[float, float] = (0, 0)
+) -> Window:
     """The window around a visible mask; `enlarge` and `shift` (shares of its sides) are for augmentation."""
     factor = crop.enlarge if enlarge is None else enlarge
     if crop.mode == "none":
@@ -91,7 +93,7 @@ def _box(visible: Mask, factor: float, shift: tuple[float, float]) -> Window:
 
 
 def _square(visible: Mask, factor: float, least: float, shift: tuple[float, float]) -> Window:
-    """As `Crop` says: moved into the image first, cut only where it is larger than the image."""
+    """As `CropSettings` says: moved into the image first, cut only where it is larger than the image."""
     top, left, bottom, right = extent(visible)
     side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), least * max(visible.shape))))
     spans = []

@@ -74,7 +74,7 @@ def _methods(registry: Registry, broken: list[str]) -> Table:
     return _table("methods and presets", ("name", "what", "needs", "state"), rows)
 
 
-def _origin(kind: configs.Kind, name: str) -> str:
+def _origin(kind: configs.ConfigKind, name: str) -> str:
     """Where a configuration file comes from: of two that clash, the one from outside."""
     found = [file.origin for file in configs.files(kind) if file.name == name and file.origin]
     return found[0] if found else ""
@@ -124,7 +124,7 @@ def _location(name: str, root: Path, embedded: bool) -> Text:
 
 
 def _files(
-    kind: configs.Kind, read: Callable[[Path], T], told: Callable[[T], tuple[str, str]], broken: list[str]
+    kind: configs.ConfigKind, read: Callable[[Path], T], told: Callable[[T], tuple[str, str]], broken: list[str]
 ) -> Table:
     """`told` gives name and title of what was read, or no name where it is the file's."""
     found, faults = configs.read_all(kind, read)

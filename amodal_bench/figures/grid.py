@@ -9,7 +9,7 @@ import pandas as pd
 from amodal_bench.errors import RunDamaged
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.pick import Rule, choose
-from amodal_bench.figures.source import Source, readable_masks
+from amodal_bench.figures.source import SampleSource, readable_masks
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import by_instance
 from amodal_bench.metrics.table import find_metric
@@ -37,7 +37,7 @@ def scores(runs: Sequence[FinishedRun], protocol: Protocol, metric: str) -> pd.D
 
 def grid_figure(
     runs: Sequence[FinishedRun],
-    source: Source,
+    source: SampleSource,
     protocol: Protocol,
     metric: str,
     rules: Sequence[Rule],

@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.formats.coco import A, CocoFile, Masks, annotations_by_image, masks_of, record_of
+from amodal_bench.formats.coco import A, AnnotationMasks, CocoFile, annotations_by_image, masks_of, record_of
 from amodal_bench.formats.entries import NO_SIZE, size_of
 from amodal_bench.formats.json_files import number as optional_number
 from amodal_bench.formats.json_files import whole, words
@@ -65,11 +65,15 @@ class Reference(NamedTuple):
     number: int
 
 
-class Annotations(Generic[A]):
+class AnnotationFile(Generic[A]):
     """The JSON file (if it is there) whose annotations a list names by their place; read when the first row does."""
 
     def __init__(
-        self, listing: Path, files: Sequence[Path], read: Callable[[Path], CocoFile[A]], masks: Callable[[A], Masks]
+        self,
+        listing: Path,
+        files: Sequence[Path],
+        read: Callable[[Path], CocoFile[A]],
+        masks: Callable[[A], AnnotationMasks],
     ) -> None:
         self._listing = listing
         self._files = files
@@ -111,7 +115,7 @@ class Found(Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ListedPickle:
     """A pickle with its list; `predicted`: whether the detector's mask is to be given to a method.
 
     `file_of` tells an image's file name from its id (None: not known), `annotation` the record that a row

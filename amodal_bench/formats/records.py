@@ -123,7 +123,7 @@ def _without_spaces(mask: bytes | None) -> bytes | None:
         return mask
 
 
-class Known(Struct):
+class KnownFields(Struct):
     """What can be read of such an item."""
 
     id: Any = None
@@ -144,7 +144,7 @@ class Malformed(NamedTuple):
     """An item of a list that is not in the official format: its number, what tells of it, and what is wrong."""
 
     number: int
-    known: Known
+    known: KnownFields
     text: str
 
 
@@ -160,11 +160,11 @@ def each(items: Sequence[Raw], kind: type[T]) -> tuple[list[T], list[Malformed]]
     return good, bad
 
 
-def _known(item: Raw) -> Known:
+def _known(item: Raw) -> KnownFields:
     try:
-        return msgspec.json.decode(item, type=Known)
+        return msgspec.json.decode(item, type=KnownFields)
     except (msgspec.ValidationError, ValueError, RecursionError):
-        return Known()
+        return KnownFields()
 
 
 def present(value: Raw) -> bytes | None:

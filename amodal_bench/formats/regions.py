@@ -41,7 +41,7 @@ class Region(Struct):
         return int(depth) if depth is not None and depth.is_integer() and abs(depth) < MOST_ORDER else None
 
 
-class Annotation(Struct):
+class RegionAnnotation(Struct):
     """The regions that one annotator drew in one image."""
 
     image_id: Id
@@ -52,7 +52,7 @@ class _Strict(Struct):
     """The whole JSON file, where all of it but single regions is in the official format."""
 
     images: list[ImageEntry]
-    annotations: list[Annotation]
+    annotations: list[RegionAnnotation]
 
 
 class _Loose(Struct):
@@ -62,7 +62,7 @@ class _Loose(Struct):
     annotations: list[Raw]
 
 
-class Drawn(NamedTuple):
+class DrawnRegions(NamedTuple):
     """The regions of one annotator in one image, as far as they are regions; `where` names them in errors."""
 
     image: str
@@ -92,7 +92,7 @@ def region_records(path: Path) -> Iterator[Record]:
             yield from once([_record(one, images.known[one.image], region) for region in one.regions], TWICE)
 
 
-def _read(path: Path) -> tuple[Images, list[Annotation], list[Malformed]]:
+def _read(path: Path) -> tuple[Images, list[RegionAnnotation], list[Malformed]]:
     text = read_text(path)
     try:
         strict = decode(text, _Strict, path)
@@ -102,24 +102,24 @@ def _read(path: Path) -> tuple[Images, list[Annotation], list[Malformed]]:
     except OtherFormat:
         loose = decode(text, _Loose, path)
         images, bad_images = each(loose.images, ImageEntry)
-        annotations, malformed = each(loose.annotations, Annotation)
+        annotations, malformed = each(loose.annotations, RegionAnnotation)
         if (malformed and not annotations) or (bad_images and not images):
             raise
     return images_by_id(images, bad_images), annotations, malformed
 
 
-def _drawn(path: Path, annotations: Sequence[Annotation]) -> Iterator[Drawn]:
+def _drawn(path: Path, annotations: Sequence[RegionAnnotation]) -> Iterator[DrawnRegions]:
     """By image, in the order in which the images first come."""
-    by_image: dict[str, list[Annotation]] = {}
+    by_image: dict[str, list[RegionAnnotation]] = {}
     for annotation in annotations:
         by_image.setdefault(spelled(annotation.image_id), []).append(annotation)
     for image, records in by_image.items():
         for annotator, record in enumerate(records):
             where = f"{path.name}: image {image}, annotator {annotator}"
-            yield Drawn(image, annotator, where, *each(record.regions, Region))
+            yield DrawnRegions(image, annotator, where, *each(record.regions, Region))
 
 
-def _spoiled(drawn: Drawn, lacking: tuple[str, str] | None) -> Iterator[Record]:
+def _spoiled(drawn: DrawnRegions, lacking: tuple[str, str] | None) -> Iterator[Record]:
     """What can not be read of an annotator's regions; all, and at least one record, where the image is not there."""
     for bad in drawn.malformed:
         where = f"{drawn.where}, regions[{bad.number}]"
@@ -131,7 +131,7 @@ def _spoiled(drawn: Drawn, lacking: tuple[str, str] | None) -> Iterator[Record]:
             yield unreadable(drawn.image, name, drawn.where, lacking[0], told)
 
 
-def _record(drawn: Drawn, image: ImageEntry, region: Region) -> Record:
+def _record(drawn: DrawnRegions, image: ImageEntry, region: Region) -> Record:
     depth, rate = region.depth, number(region.occlude_rate)
     where = f"{drawn.where}, region of order {region.order}"
     masks = masks_of(region.segmentation, region.visible_mask, None if rate == 0 else LACKING, region.invisible_mask)

@@ -32,7 +32,7 @@ _OURS = re.compile(r"\d+-\d{4,}-\d+\.jpg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class WrittenReport:
     """What was written: the page, how many runs are in it, a sentence for each that is not."""
 
     page: Path
@@ -48,7 +48,7 @@ def build(
     settings: GallerySettings,
     draws: int = DRAWS,
     tell: Callable[[str], None] = lambda _: None,
-) -> Report:
+) -> WrittenReport:
     """Write OUT/index.html and OUT/images from all runs below `results`.
 
     The first protocol is what the page begins with; comparisons and the gallery's scores are made under it. `tell`
@@ -80,7 +80,9 @@ def build(
     }
     page = out / "index.html"
     write_atomic(page, render(content, left_out).encode())
-    return Report(page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]])
+    return WrittenReport(
+        page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]]
+    )
 
 
 def _check_root(runs: Sequence[FinishedRun], settings: GallerySettings) -> None:

@@ -13,7 +13,7 @@ from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.figures import pictures
 from amodal_bench.figures.grid import scores
 from amodal_bench.figures.pick import ordered
-from amodal_bench.figures.source import Source, open_first, readable_masks
+from amodal_bench.figures.source import SampleSource, open_first, readable_masks
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.table import headline
 from amodal_bench.report.numbers import printed
@@ -143,7 +143,7 @@ def _draw(
     return " ".join(left_out)
 
 
-def _panels(source: Source, id: str, masks: dict[str, dict[str, Mask]]) -> dict[str, Image]:
+def _panels(source: SampleSource, id: str, masks: dict[str, dict[str, Mask]]) -> dict[str, Image]:
     """Pictures of an instance by the name the page shows; `errors LABEL` for a run."""
     predictions = {label: of_run[id] for label, of_run in masks.items()}
     drawn = pictures.panels(source.sample(id), predictions, SIZE, masks_too=False)

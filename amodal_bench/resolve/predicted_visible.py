@@ -19,7 +19,7 @@ from pydantic import Field
 from amodal_bench.errors import BadRecord, Refused
 from amodal_bench.files.cache import file_digest
 from amodal_bench.formats.matching import Detection, Matching, Truth, match
-from amodal_bench.formats.visible_entries import Entry, read_entries
+from amodal_bench.formats.visible_entries import VisibleEntry, read_entries
 from amodal_bench.funnel import Funnel
 from amodal_bench.masks import rle
 from amodal_bench.plugin import AnyDataset, Dataset, Settings
@@ -97,7 +97,7 @@ def with_visible(dataset: AnyDataset, text: str) -> AnyDataset:
     return _by_overlap(dataset, source, entries)
 
 
-def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -> AnyDataset:
+def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[VisibleEntry]) -> AnyDataset:
     if source.asked:
         raise Refused(f"{source.path}: its entries have ann_id, so nothing is matched: leave {source.asked[1:]} out")
     masks: dict[tuple[str, str | None], Any] = {}
@@ -112,7 +112,7 @@ def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -
     return _given(dataset, source.path, given, "no predicted visible mask", [remark])
 
 
-def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -> AnyDataset:
+def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[VisibleEntry]) -> AnyDataset:
     iou, class_aware = source.options.iou, source.options.class_aware
     names = dataset.categories() if class_aware else {}
     truths = list(_truths(dataset, class_aware))

@@ -13,7 +13,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ErrorKind:
     """How often errors of one kind came up, the first's id and text, where in the plugin it arose, its traceback."""
 
     count: int
@@ -23,7 +23,7 @@ class Kind:
     trace: Path | None
 
 
-def by_kind(run: Path, errors: Iterable[tuple[str, str]]) -> list[Kind]:
+def by_kind(run: Path, errors: Iterable[tuple[str, str]]) -> list[ErrorKind]:
     """(id, text) of failed instances as kinds, the most frequent first."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for id, text in errors:
@@ -34,7 +34,7 @@ def by_kind(run: Path, errors: Iterable[tuple[str, str]]) -> list[Kind]:
         path = run / ERRORS / f"{name}.txt"
         trace = path if path.is_file() else None
         line = path.read_text(encoding="utf-8").splitlines()[1] if trace else ""
-        kinds.append(Kind(len(members), first, text.replace(f"{first}: ", ""), line, trace))
+        kinds.append(ErrorKind(len(members), first, text.replace(f"{first}: ", ""), line, trace))
     return kinds
 
 

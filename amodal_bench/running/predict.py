@@ -55,7 +55,7 @@ class TooManyErrors(Incomplete):
 
 
 @dataclass(slots=True)
-class Writer:
+class RunWriter:
     """Hands finished rows to the folder every few seconds, and at the end whatever happens."""
 
     folder: RunFolder
@@ -96,7 +96,7 @@ def predict(
     The next batch is decoded while the method works on this one. A batch that fails is tried again in halves, so
     that one bad instance is one error row. `journal` is told what is worked on.
     """
-    tally, writer, asker = Tally(), Writer(folder), _Asker(method, seed)
+    tally, writer, asker = Tally(), RunWriter(folder), _Asker(method, seed)
     try:
         for samples in _decoded(dataset, _batches(todo, batch_size), journal):
             rows = _rows_of(samples, asker, folder)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from amodal_bench.errors import RunDamaged
 from amodal_bench.files.cache import writing
 from amodal_bench.store.rows import FINISHED, INSTANCES, PARQUET, PART, PREDICTIONS
-from amodal_bench.store.sources import TABLES, Indices, Source, by_id, file_sha256, repeats
+from amodal_bench.store.sources import TABLES, Indices, RowSource, by_id, file_sha256, repeats
 
 _RANK = "_rank"  # a column of rows on their way
 _BUCKET = 64 * 2**20  # bytes of rows that are sorted at a time
@@ -36,7 +36,7 @@ class Merged:
     tables: dict[str, str]
 
 
-def merge(sources: Sequence[Source], folder: Path) -> Merged:
+def merge(sources: Sequence[RowSource], folder: Path) -> Merged:
     """Write instances, predictions and timings of all rows into `folder`: one row an id, sorted by id.
 
     A finished row stands for the failed tries before it. The same result twice (two workers, or a part written
@@ -72,7 +72,7 @@ class _Chosen:
     finished: int
 
 
-def _choose(sources: Sequence[Source]) -> _Chosen:
+def _choose(sources: Sequence[RowSource]) -> _Chosen:
     order, index = by_id(sources)
     again = repeats(index["id"])
     finished = pc.equal(index["status"], FINISHED).to_numpy()
@@ -83,7 +83,7 @@ def _choose(sources: Sequence[Source]) -> _Chosen:
     return _Chosen(ranks, first, int((~again).sum()), int((finished & ~again).sum()))
 
 
-def _in_order(sources: Sequence[Source], chosen: _Chosen, scratch: Path) -> Iterator[pa.Table]:
+def _in_order(sources: Sequence[RowSource], chosen: _Chosen, scratch: Path) -> Iterator[pa.Table]:
     """The chosen rows, sorted, as tables of `PART` of any length."""
     count = max(1, -(-sum(source.size for source in sources) // _BUCKET))
     if count == 1:
@@ -101,7 +101,7 @@ def _in_order(sources: Sequence[Source], chosen: _Chosen, scratch: Path) -> Iter
         path.unlink()
 
 
-def _ranked(sources: Sequence[Source], chosen: _Chosen, count: int) -> Iterator[tuple[int, pa.Table]]:
+def _ranked(sources: Sequence[RowSource], chosen: _Chosen, count: int) -> Iterator[tuple[int, pa.Table]]:
     """(bucket, rows that go there, with their rank)."""
     start = 0
     for source in sources:

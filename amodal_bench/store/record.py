@@ -55,7 +55,7 @@ class Timings(_Part):
     peak_memory_mb: Seconds | None = None
 
 
-class Annotations(_Part):
+class AnnotationCounts(_Part):
     """Where every annotation went (`Funnel`)."""
 
     read: Count
@@ -104,7 +104,7 @@ class RunRecord(_Part):
     counts: Counts
     timings: Timings
     argv: list[str] = []
-    funnel: Annotations | None = None
+    funnel: AnnotationCounts | None = None
     files: Files = Files()
     git: Commit | None = None
     versions: dict[str, Any] = {}

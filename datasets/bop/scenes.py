@@ -40,7 +40,7 @@ NOT_ASKED = "not among the targets"
 Count = Annotated[int, Meta(ge=0, le=2**53)]  # pixels; more is no count, and no number of 64 bits in the end
 
 
-class Pose(Struct):
+class ObjectPose(Struct):
     """One object of an image; its pose is not read."""
 
     obj_id: int
@@ -115,7 +115,7 @@ def bop_records(scenes: Sequence[Path], targets: Path | None) -> Iterator[Record
 
 
 def _scene_records(scene: Path, targets: Targets | None) -> Iterator[Record]:
-    poses = read_json(scene / GT, dict[str, list[Pose]])
+    poses = read_json(scene / GT, dict[str, list[ObjectPose]])
     infos = read_info(scene)
     photos = _photos(scene)
     numbers = {image: whole(image) for image in poses}
@@ -145,7 +145,7 @@ def _numbered(numbers: Mapping[str, int | None]) -> Iterator[tuple[str, int]]:
 
 
 def _unnumbered(
-    scene: Path, poses: Mapping[str, Sequence[Pose]], numbers: Mapping[str, int | None]
+    scene: Path, poses: Mapping[str, Sequence[ObjectPose]], numbers: Mapping[str, int | None]
 ) -> Iterator[Record]:
     """The objects of images that have no number of their own."""
     good = dict(_numbered(numbers))
@@ -163,7 +163,7 @@ def _photos(scene: Path) -> dict[int, str]:
     return {int(path.stem): f"{scene.name}/{folder.name}/{path.name}" for path in paths if path.stem.isdecimal()}
 
 
-def _most_visible(poses: Sequence[Pose], infos: Sequence[Info] | None, wanted: Mapping[int, int]) -> set[int]:
+def _most_visible(poses: Sequence[ObjectPose], infos: Sequence[Info] | None, wanted: Mapping[int, int]) -> set[int]:
     """Indices of the instances that are asked for: of each object those seen best, as the targets were made."""
     fractions = [info.visib_fract for info in infos] if infos else [0.0] * len(poses)
     chosen: set[int] = set()
@@ -174,7 +174,13 @@ def _most_visible(poses: Sequence[Pose], infos: Sequence[Info] | None, wanted: M
 
 
 def _record(
-    scene: Path, photos: Mapping[int, str], image: int, index: int, pose: Pose, info: Info | None, dropped: str | None
+    scene: Path,
+    photos: Mapping[int, str],
+    image: int,
+    index: int,
+    pose: ObjectPose,
+    info: Info | None,
+    dropped: str | None,
 ) -> Record:
     amodal, visible, detail = b"", None, None
     height, width = 1, 1

@@ -14,7 +14,7 @@ from amodal_bench.formats.writers.names import whole_numbers
 from amodal_bench.types import AmodalSample, parse_id
 
 
-class Bop(Writer):
+class BopWriter(Writer):
     """SPLIT/SCENE/{rgb,mask,mask_visib}/ and scene_gt.json without poses, which no other dataset has."""
 
     card = WriterCard(

@@ -15,7 +15,7 @@ from amodal_bench.formats.index import cached, unchanged
 from amodal_bench.formats.json_files import whole
 from amodal_bench.masks import rle
 
-from .fish import Fish, Layout
+from .fish import Fish, FishLayout
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +93,12 @@ def _coded(column: Any) -> tuple[Ints, list[str]]:
     return coded.indices.to_numpy(), coded.dictionary.to_pylist()
 
 
-def read_index(layout: Layout, path: Path, fingerprint: str) -> Index:
+def read_index(layout: FishLayout, path: Path, fingerprint: str) -> Index:
     """The index in the cached file `path`, made from every mask where it is not there; raises `BadRecord`."""
     return Index.of(cached(path, SCHEMA, unchanged(lambda: _build(layout), layout.fingerprint, fingerprint)))
 
 
-def _build(layout: Layout) -> pa.Table:
+def _build(layout: FishLayout) -> pa.Table:
     clips = layout.clips()
     tables = [SCHEMA.empty_table()]
     for done, clip in enumerate(clips):
@@ -108,7 +108,7 @@ def _build(layout: Layout) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _clip_table(layout: Layout, clip: str) -> pa.Table:
+def _clip_table(layout: FishLayout, clip: str) -> pa.Table:
     rows = []
     for fish in sorted(layout.fish(clip), key=_by_number):
         rows += [{"clip": clip, "frame": frame, "fish": fish.id, **_areas(fish, frame)} for frame in fish.frames()]

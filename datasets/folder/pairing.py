@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"(.+)[_-](\d{1,9})")
 ObjectKey = tuple[str, int | None]  # image, number of the object; None where there is one object
 
 
-class Names(NamedTuple):
+class ObjectNames(NamedTuple):
     """The three names of an object. `number`: its value in the visible id map, None where the mask is its own."""
 
     image: str
@@ -27,7 +27,7 @@ class Names(NamedTuple):
 
 def paired(
     images: Sequence[str], visible: Sequence[str], amodal: Sequence[str]
-) -> tuple[list[Names], dict[str, list[str]]]:
+) -> tuple[list[ObjectNames], dict[str, list[str]]]:
     """The objects by image and number, and names that lack one of `image`, `visible` and `amodal`, with what they lack.
 
     Names are paths below their folders, without suffix. A mask is called like its image, or has an ending (`_mask`,
@@ -45,7 +45,7 @@ def paired(
         partner = (image, None) if is_map else key
         if partner in seen:
             annotation = "0" if number is None else str(number)
-            objects.append(Names(image, annotation, seen[partner], whole[key], number if is_map else None))
+            objects.append(ObjectNames(image, annotation, seen[partner], whole[key], number if is_map else None))
         else:
             lacking[_told(key)] = ["visible"]
     used = {names.visible for names in objects}
@@ -58,7 +58,7 @@ def paired(
     return objects, lacking | {name: ["visible", "amodal"] for name in bare}
 
 
-def _check_once(objects: Sequence[Names]) -> None:
+def _check_once(objects: Sequence[ObjectNames]) -> None:
     times = Counter((names.image, names.annotation) for names in objects)
     twice = [f"{image}_{annotation}" for (image, annotation), n in times.items() if n > 1]
     if twice:

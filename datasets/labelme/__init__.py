@@ -21,7 +21,7 @@ from amodal_bench.formats.records import Record
 from amodal_bench.formats.walk import files_below
 from amodal_bench.plugin import DatasetCard, Location
 
-from .shapes import LabelmeFile, Part, Words, masks_of, objects_of, part_of
+from .shapes import LabelledShape, LabelmeFile, Words, masks_of, objects_of, part_of
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Labelme(Indexed[LabelmeOptions]):
                 f"view. What it takes: {self.card.get}. Other words: --set 'dataset.visible=[WORD]'"
             )
 
-    def _record(self, path: Path, file: LabelmeFile, photo: str, parts: Sequence[Part]) -> Record:
+    def _record(self, path: Path, file: LabelmeFile, photo: str, parts: Sequence[LabelledShape]) -> Record:
         where = self._name(path)
         try:
             drawn = masks_of(parts, file.height, file.width, where)
@@ -147,7 +147,9 @@ class Labelme(Indexed[LabelmeOptions]):
             category=next((part.label for part in parts if part.label), None),
         )
 
-    def _dropped(self, path: Path, file: LabelmeFile, photo: str, part: Part, reason: str, detail: str) -> Record:
+    def _dropped(
+        self, path: Path, file: LabelmeFile, photo: str, part: LabelledShape, reason: str, detail: str
+    ) -> Record:
         where = self._name(path)
         return Record(
             image=_bare(where),

@@ -31,7 +31,7 @@ AGAIN = "Get the official file again."
 LACKING = "no visible mask (visible_mask)"
 
 
-class Region(Struct):
+class RegionEntry(Struct):
     """One object. The released files call the rate `occlusion_rate`; COCO-A's name for it is read too."""
 
     segmentation: Any  # an RLE: the whole object
@@ -149,7 +149,7 @@ def _records(
         return
     id = spelled(view.id)
     for k, value in enumerate(annotation.regions):
-        region = convert(value, Region)
+        region = convert(value, RegionEntry)
         lacking = images.lacking(id)
         if lacking or isinstance(region, str):
             told = f"{path.name}: image {id}, region {k}"
@@ -159,7 +159,7 @@ def _records(
             yield _record(path, view, k, region)
 
 
-def _record(path: Path, view: ImageEntry, index: int, region: Region) -> Record:
+def _record(path: Path, view: ImageEntry, index: int, region: RegionEntry) -> Record:
     parts = (region.segmentation, region.visible_mask, region.invisible_mask)
     amodal, visible, invisible = (Raw(text(part)) for part in parts)
     masks = masks_of(amodal, visible, LACKING, invisible)

@@ -13,7 +13,7 @@ from amodal_bench.masks import rle
 from amodal_bench.types import AmodalSample
 
 
-class Mp3d(Writer):
+class Mp3dWriter(Writer):
     """mp3d_SPLIT/*.png and MP3D_seleted_SPLIT_10.29.pkl, which is spelled like that."""
 
     card = WriterCard(

@@ -11,7 +11,7 @@ from amodal_bench.formats.writers.names import object_names
 from .files import ENDINGS, SUFFIX
 
 
-class Pix2Gestalt(Writer):
+class Pix2GestaltWriter(Writer):
     """occlusion/NAME_occlusion.png, whole/NAME_whole.png, and so on: see `ENDINGS`.
 
     `whole/` is the object's image with nothing in front of it, which no other dataset has: it is the same image.

@@ -38,13 +38,13 @@ class FrameName(NamedTuple):
         return f"{self.scene}:{self.stem}"
 
 
-class Annotation(VisibleAnnotation, gc=False, kw_only=True):
+class SailVosAnnotation(VisibleAnnotation, gc=False, kw_only=True):
     """One object in one frame; `obj_id` follows it through the scene."""
 
     obj_id: Id | None = None
 
 
-class Clip(Struct):
+class ClipEntry(Struct):
     """One object in some frames; the lists belong together place by place."""
 
     segmentation: list[Raw]
@@ -58,7 +58,7 @@ def json_records(path: Path) -> Iterator[Record]:
     """All objects in all frames, by scene and frame; raises `DatasetNotReady` naming file and record."""
     text = read_text(path)
     clips = text[:100].lstrip()[:1] == b"["
-    return _clip_records(path, text) if clips else _annotation_records(path, read_coco(path, Annotation, text))
+    return _clip_records(path, text) if clips else _annotation_records(path, read_coco(path, SailVosAnnotation, text))
 
 
 def frame_name_of(file_name: str, where: str) -> FrameName:
@@ -73,7 +73,7 @@ def frame_name_of(file_name: str, where: str) -> FrameName:
     return FrameName(folders[-1], int(number[0]), stem)
 
 
-def _annotation_records(path: Path, file: CocoFile[Annotation]) -> Iterator[Record]:
+def _annotation_records(path: Path, file: CocoFile[SailVosAnnotation]) -> Iterator[Record]:
     yield from spoiled(path, file.images, file.malformed)
     frames = _frames(path, file)
     placed = [annotation for annotation in file.annotations if spelled(annotation.image_id) in frames]
@@ -89,7 +89,7 @@ def _annotation_records(path: Path, file: CocoFile[Annotation]) -> Iterator[Reco
             yield record if record.dropped else replace(record, dropped=NO_PLACE, detail=record.where)
 
 
-def _frames(path: Path, file: CocoFile[Annotation]) -> dict[str, FrameName]:
+def _frames(path: Path, file: CocoFile[SailVosAnnotation]) -> dict[str, FrameName]:
     """By image; raises `DatasetNotReady` where no image has one."""
     frames: dict[str, FrameName] = {}
     first: BadRecord | None = None
@@ -104,7 +104,7 @@ def _frames(path: Path, file: CocoFile[Annotation]) -> dict[str, FrameName]:
 
 
 def _clip_records(path: Path, text: bytes) -> Iterator[Record]:
-    clips, malformed = each(decode(text, list[Raw], path), Clip)
+    clips, malformed = each(decode(text, list[Raw], path), ClipEntry)
     rows: list[tuple[FrameName, int, int]] = []
     bad = [f"{path.name}: clip {one.number}: {one.text}" for one in malformed]
     for number, clip in enumerate(clips):
@@ -122,7 +122,7 @@ def _clip_records(path: Path, text: bytes) -> Iterator[Record]:
         yield _once(_of_clip(path, frame, number, k, clips[number]), seen)
 
 
-def _rows(where: str, number: int, clip: Clip) -> list[tuple[FrameName, int, int]]:
+def _rows(where: str, number: int, clip: ClipEntry) -> list[tuple[FrameName, int, int]]:
     """Name, number of the clip and index in the clip of each frame; raises `BadRecord`."""
     lengths = [len(clip.segmentation), len(clip.visible_mask), len(clip.image_file_names)]
     if len(set(lengths)) > 1:
@@ -133,7 +133,7 @@ def _rows(where: str, number: int, clip: Clip) -> list[tuple[FrameName, int, int
     return [(frame_name_of(name, where), number, k) for k, name in enumerate(clip.image_file_names)]
 
 
-def _of_clip(path: Path, frame: FrameName, number: int, k: int, clip: Clip) -> Record:
+def _of_clip(path: Path, frame: FrameName, number: int, k: int, clip: ClipEntry) -> Record:
     where = f"{path.name}: clip {number}, frame {k} ({clip.image_file_names[k]})"
     masks = masks_of(clip.segmentation[k], clip.visible_mask[k], "no visible mask")
     size = size_of(masks.amodal)

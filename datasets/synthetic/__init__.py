@@ -12,12 +12,12 @@ from amodal_bench.types import AmodalQuery, AmodalSample
 
 from .draw import GENERATOR_VERSION
 from .families import FAMILIES
-from .scene import Scene, SceneObject, render_object, render_scene
+from .scene import RenderedScene, SceneObject, render_object, render_scene
 from .store import Store
 
 __all__ = [
     "GENERATOR_VERSION",
-    "Scene",
+    "RenderedScene",
     "SceneObject",
     "Synthetic",
     "SyntheticOptions",

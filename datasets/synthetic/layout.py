@@ -36,7 +36,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
+class SceneLayout:
     """A scene before paint. `things` from back to front; `horizon` in thousandths, None for a view from above."""
 
     things: tuple[Thing, ...]
@@ -101,7 +101,7 @@ def cut_out(dice: Dice, family: Family, standing: bool, size: int = 100) -> Cuto
     return Cutout(family, parts, pose, canvas)
 
 
-def plan(split: str, index: int) -> Layout:
+def plan(split: str, index: int) -> SceneLayout:
     """The layout of a scene: the first draw that hides what was wanted, or the nearest of a hundred.
 
     Thin families at high rates need more than a hundred draws for a first one that leaves enough to see.
@@ -109,7 +109,7 @@ def plan(split: str, index: int) -> Layout:
     dice = scene_dice(split, index, 0)
     wanted = wanted_rate(split, index)
     family = dice.choice(FAMILIES)
-    best: tuple[int, Layout] | None = None
+    best: tuple[int, SceneLayout] | None = None
     for attempt in range(10_000):
         draft = _draft(dice, family, wanted)
         if draft is not None and (best is None or draft[0] < best[0]):
@@ -121,7 +121,7 @@ def plan(split: str, index: int) -> Layout:
     return best[1]
 
 
-def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, Layout] | None:
+def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, SceneLayout] | None:
     """One try: how far the hidden share is from `wanted` (thousandths), and the layout."""
     standing = family.upright and dice.chance(65)
     horizon = dice.between(250, 520) if standing else None
@@ -144,7 +144,7 @@ def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, Layout] | None
         cutout.put(x, y),
         *sorted(front + beside, key=lambda thing: thing.pose.y if standing else 0),
     )
-    return abs(hidden * 1000 // area - wanted), Layout(things, len(behind), horizon)
+    return abs(hidden * 1000 // area - wanted), SceneLayout(things, len(behind), horizon)
 
 
 class _Target(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from amodal_bench.methods._window import Region, find_window
+from amodal_bench.methods._window import RegionSettings, find_window
 from amodal_bench.plugin import Method, Runtime, Settings
 from amodal_bench.types import AmodalQuery, Mask
 
@@ -24,7 +24,7 @@ class PromptedParams(Settings):
     """
 
     segmenter: Segmenter = Segmenter()
-    region: Region = Region()
+    region: RegionSettings = RegionSettings()
     union_visible: bool = False
     forward_batch: int = Field(default=1, ge=1)
 

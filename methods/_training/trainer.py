@@ -19,7 +19,7 @@ from amodal_bench.errors import Refused, TrainingStopped
 from amodal_bench.plugin import AnyDataset, TrainingRun
 
 from . import weights
-from .average import Average
+from .average import WeightAverage
 from .batches import epoch_batches
 from .checkpoints import Checkpoints
 from .progress import Log, duration
@@ -64,7 +64,7 @@ class Trainer(ABC):
         self.config, self.run, self.accelerator = config, run, accelerator
         self.data, self.val = data, val
         self.network: nn.Module = accelerator.unwrap_model(self.model)
-        self.average = Average(self.network, config.ema)
+        self.average = WeightAverage(self.network, config.ema)
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.checkpoints = Checkpoints(run.out / "checkpoints", config.keep_every)
         self.step = self.resumed = 0

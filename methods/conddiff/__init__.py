@@ -12,12 +12,12 @@ from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, Trainin
 from amodal_bench.store.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
 
-from .params import CondDiffParams, Training
+from .params import CondDiffParams, CondDiffTraining
 
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["CondDiff", "CondDiffParams", "Training"]
+__all__ = ["CondDiff", "CondDiffParams", "CondDiffTraining"]
 
 
 class CondDiff(Method[CondDiffParams]):
@@ -34,7 +34,7 @@ class CondDiff(Method[CondDiffParams]):
         batch_size=16,
     )
     Params = CondDiffParams
-    Training = Training
+    Training = CondDiffTraining
 
     def __init__(self, params: CondDiffParams) -> None:
         super().__init__(params)

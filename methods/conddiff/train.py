@@ -18,13 +18,13 @@ from .batches import Triples
 from .diffusion import diffuse, log_snr
 from .loss import structure_loss
 from .network import Network, normalised
-from .params import CondDiffParams, Training
+from .params import CondDiffParams, CondDiffTraining
 from .pretrained import load_backbone
 
 
 def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
     """Train, or go on from the last whole epoch in `run.out`, and write the weights."""
-    config: Training = run.config
+    config: CondDiffTraining = run.config
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
     network = Network(params.model, config.drop_path, config.dropout)
@@ -36,7 +36,7 @@ def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: Traini
 class CondDiffTrainer(Trainer):
     """Denoise amodal masks at random times."""
 
-    config: Training
+    config: CondDiffTraining
     scores: ClassVar[tuple[str, ...]] = ("val_full", "val_inv", "val_n")
 
     def __init__(self, params: CondDiffParams, network: Network, *parts: Any) -> None:

@@ -16,8 +16,8 @@ from amodal_bench.methods._window import Window, cut_image, cut_visible, find_wi
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
 from amodal_bench.types import AmodalQuery, Mask
 
-from .condition import Given, condition
-from .params import InpaintParams, Training
+from .condition import Conditioned, condition
+from .params import InpaintParams, InpaintTraining
 
 __all__ = ["Inpaint", "InpaintParams", "Training"]
 
@@ -44,7 +44,7 @@ class Inpaint(Method[InpaintParams]):
         batch_size=8,
     )
     Params = InpaintParams
-    Training = Training
+    Training = InpaintTraining
 
     def __init__(self, params: InpaintParams) -> None:
         super().__init__(params)
@@ -124,7 +124,7 @@ class Inpaint(Method[InpaintParams]):
         """The visible mask at the resolution the models work on."""
         return cut_visible(query.visible, window, self.params.resolution, self.params.region.masks == "area")
 
-    def _given(self, query: AmodalQuery, window: Window, visible: Mask, rng: np.random.Generator) -> Given:
+    def _given(self, query: AmodalQuery, window: Window, visible: Mask, rng: np.random.Generator) -> Conditioned:
         image = cut_image(query.image, window, self.params.resolution)
         return condition(image, visible, self.params.condition, rng)
 

@@ -13,13 +13,13 @@ from amodal_bench.plugin import AnyDataset
 from amodal_bench.types import AmodalSample, Image, Mask
 
 from .holes import cutout, hole
-from .params import InpaintParams, Training
+from .params import InpaintParams, InpaintTraining
 
 
 class Holes(Dataset[tuple[Tensor, Tensor]]):
     """(image uint8, hole bool) in the network's frame; `[epoch, index]` fixes all chance."""
 
-    def __init__(self, dataset: AnyDataset, params: InpaintParams, training: Training, seed: int) -> None:
+    def __init__(self, dataset: AnyDataset, params: InpaintParams, training: InpaintTraining, seed: int) -> None:
         self._dataset = dataset
         self._params = params
         self._training = training

@@ -26,7 +26,7 @@ from amodal_bench.running.validate import prefix
 
 from .batches import Holes
 from .codec import LATENTS, codec, learn_decoder, set_encoder
-from .params import InpaintParams, Training
+from .params import InpaintParams, InpaintTraining
 
 TEXT = 16  # width of the one embedding that stands for the empty prompt
 _CODEC = "codec.safetensors"
@@ -66,7 +66,7 @@ def scheduler() -> DDIMScheduler:
 
 def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
     """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
-    config: Training = run.config
+    config: InpaintTraining = run.config
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)  # before the decoder's first weights are drawn
     vae = _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
@@ -96,7 +96,7 @@ def _read(part: Any, folder: Path) -> Any:
         raise Refused(f"train.start: {folder} cannot be loaded: {error}") from error
 
 
-def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:
+def _fit_codec(vae: AutoencoderTiny, items: Holes, config: InpaintTraining, run: TrainingRun) -> None:
     rng = np.random.default_rng([run.seed, 1])
     indices = rng.integers(len(items), size=_POOL)
     pool = scaled(torch.stack([items[0, int(index)][0] for index in indices]))
@@ -115,7 +115,7 @@ def scaled(images: Tensor) -> Tensor:
 class InpaintTrainer(Trainer):
     """Predict the clean latents in a hole from noised ones at a random time."""
 
-    config: Training
+    config: InpaintTraining
     scores: ClassVar[tuple[str, ...]] = ("val_error", "val_n")
 
     def __init__(self, params: InpaintParams, vae: AutoencoderTiny, network: nn.Module, *parts: Any) -> None:

@@ -19,14 +19,14 @@ from amodal_bench.methods._training.batches import SampleKey, read, read_batches
 from amodal_bench.methods._training.colour import before_another, recoloured
 from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
-from amodal_bench.methods._window import Crop, cut_image, cut_visible, find_window
+from amodal_bench.methods._window import CropSettings, cut_image, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import prefix
 from amodal_bench.types import Image
 
-from .training import Training
+from .training import SamTraining
 
-_WINDOW = Crop(mode="square")
+_WINDOW = CropSettings(mode="square")
 
 
 def train(data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
@@ -62,7 +62,7 @@ class PointModel(nn.Module):
 class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """(image uint8, points, mask) at the segmenter's size; `[epoch, index]` fixes all chance."""
 
-    def __init__(self, dataset: AnyDataset, training: Training, seed: int) -> None:
+    def __init__(self, dataset: AnyDataset, training: SamTraining, seed: int) -> None:
         self._dataset = dataset
         self._training = training
         self._seed = seed
@@ -103,7 +103,7 @@ def _softened(image: Image, rng: np.random.Generator) -> Image:
 class SegmenterTrainer(Trainer):
     """Focal cross-entropy and Dice of the mask, and the predicted IoU, as SAM was trained."""
 
-    config: Training
+    config: SamTraining
     scores: ClassVar[tuple[str, ...]] = ("val_iou", "val_n")
 
     def __init__(self, model: PointModel, *parts: Any) -> None:

@@ -5,15 +5,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal_bench.methods._window import Crop, Window, cut_image, cut_mask, cut_visible, find_window, paste, recall
+from amodal_bench.methods._window import (
+    CropSettings,
+    Window,
+    cut_image,
+    cut_mask,
+    cut_visible,
+    find_window,
+    paste,
+    recall,
+)
 from amodal_bench.types import Mask
 
 CROPS = [
-    Crop(),
-    Crop(enlarge=1.0),
-    Crop(mode="square", enlarge=1.6, least=0.6),
-    Crop(mode="square", enlarge=3.0),
-    Crop(mode="none"),
+    CropSettings(),
+    CropSettings(enlarge=1.0),
+    CropSettings(mode="square", enlarge=1.6, least=0.6),
+    CropSettings(mode="square", enlarge=3.0),
+    CropSettings(mode="none"),
 ]
 
 
@@ -25,15 +34,15 @@ def rectangle(shape: tuple[int, int], rows: slice, columns: slice) -> Mask:
 
 def test_the_papers_box_in_numbers() -> None:
     """Centre (min + max) // 2, length int(side * 2), both ends included, cut at the image's edge."""
-    assert find_window(rectangle((100, 200), slice(40, 51), slice(60, 81)), Crop()) == Window(35, 50, 56, 91)
-    assert find_window(rectangle((100, 200), slice(0, 11), slice(180, 200)), Crop()) == Window(0, 170, 16, 200)
+    assert find_window(rectangle((100, 200), slice(40, 51), slice(60, 81)), CropSettings()) == Window(35, 50, 56, 91)
+    assert find_window(rectangle((100, 200), slice(0, 11), slice(180, 200)), CropSettings()) == Window(0, 170, 16, 200)
 
 
 def test_a_square_is_moved_into_the_image_before_it_is_cut() -> None:
-    crop = Crop(mode="square", enlarge=2.0)
+    crop = CropSettings(mode="square", enlarge=2.0)
     assert find_window(rectangle((100, 200), slice(0, 10), slice(190, 200)), crop) == Window(0, 180, 20, 200)
     assert find_window(rectangle((20, 200), slice(0, 20), slice(100, 140)), crop) == Window(0, 80, 20, 160)
-    least = Crop(mode="square", enlarge=2.0, least=0.5)
+    least = CropSettings(mode="square", enlarge=2.0, least=0.5)
     assert find_window(rectangle((200, 100), slice(90, 110), slice(40, 60)), least).shape == (100, 100)
 
 
@@ -64,7 +73,7 @@ def test_a_shifted_window_still_lies_in_the_image(data: st.DataObject) -> None:
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("corner", [(0, 0), (0, 140), (90, 0), (90, 140), (45, 70)])
 @pytest.mark.parametrize("by_area", [True, False])
-def test_there_and_back_at_borders(crop: Crop, corner: tuple[int, int], by_area: bool) -> None:
+def test_there_and_back_at_borders(crop: CropSettings, corner: tuple[int, int], by_area: bool) -> None:
     top, left = corner
     rows, columns = np.mgrid[:150, :200]
     amodal = ((rows - top - 30) / 30) ** 2 + ((columns - left - 30) / 30) ** 2 <= 1

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, protocols
-from amodal_bench.report.build import Report, build
+from amodal_bench.report.build import WrittenReport, build
 from amodal_bench.report.gallery import GallerySettings
 from amodal_bench.store import rows
 from amodal_bench.store.folder import RunFolder, find_runs
@@ -99,7 +99,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def written(results: Path) -> Report:
+def written(results: Path) -> WrittenReport:
     """The page of `results`."""
     return build(results, results / "report", default_first(), GallerySettings(plugins=PLUGINS), DRAWS)
 
@@ -138,7 +138,7 @@ class Heard:
 
 
 @pytest.fixture
-def page(browser: Browser, written: Report) -> Iterator[Page]:
+def page(browser: Browser, written: WrittenReport) -> Iterator[Page]:
     """The page, open; no test may leave an error in its console or have made it ask the network."""
     with browser.new_context(viewport={"width": 1200, "height": 800}, offline=True) as context:
         opened = context.new_page()

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from amodal_bench.errors import Incomplete, Refused, RunDamaged, UnknownName
 from amodal_bench.metrics.pixels import MEASURES
 from amodal_bench.progress import Reporter
-from amodal_bench.results.crew import Crew, Work
-from amodal_bench.results.measures.files import FOLDER, Measured, measured
+from amodal_bench.results.crew import PieceCrew, Work
+from amodal_bench.results.measures.files import FOLDER, MeasureFile, measured
 from amodal_bench.results.measures.pieces import INDEX, MeasureOrders, failed, measure_piece
 from amodal_bench.results.pipes import to_table
 from amodal_bench.results.recorded import Opened, Recorded
@@ -31,7 +31,7 @@ PIECE = 256  # rows of predictions.parquet that are measured, and put on disk, a
 _PAYS = 400  # rows from which one more process pays
 
 
-def measure(folder: RunFolder, names: Sequence[str], means: Means, reporter: Reporter) -> list[Measured]:
+def measure(folder: RunFolder, names: Sequence[str], means: Means, reporter: Reporter) -> list[MeasureFile]:
     """Write RUN/measures/NAME.parquet for each name that is not there yet; returns all that were asked for.
 
     Needs the run's predictions and its dataset, and no model. What a run that was cut off has measured is kept.
@@ -78,12 +78,17 @@ class _Piece:
 
     start: int
     rows: pa.Table
-    lacking: tuple[Measured, ...]
+    lacking: tuple[MeasureFile, ...]
 
 
 class _Loop:
     def __init__(
-        self, folder: RunFolder, record: dict[str, Any], missing: Sequence[Measured], means: Means, reporter: Reporter
+        self,
+        folder: RunFolder,
+        record: dict[str, Any],
+        missing: Sequence[MeasureFile],
+        means: Means,
+        reporter: Reporter,
     ) -> None:
         self._folder, self._missing, self._reporter = folder, missing, reporter
         self._orders = MeasureOrders(
@@ -171,4 +176,4 @@ class _Loop:
             lambda first, second: pa.concat_tables([first, second]),
             lambda id, how: failed(id, f"the process that measured it {how}", measures),
         )
-        yield from Crew(work, count).results(tables)
+        yield from PieceCrew(work, count).results(tables)

@@ -20,8 +20,8 @@ from amodal_bench.results.verification import folder as on_disk
 from amodal_bench.results.verification.crew import crew
 from amodal_bench.results.verification.ledger import Ledger
 from amodal_bench.results.verification.means import Means
-from amodal_bench.results.verification.orders import Orders
-from amodal_bench.results.verification.recount import INDEX, UNREADABLE, Examiner, Report
+from amodal_bench.results.verification.orders import PieceOrders
+from amodal_bench.results.verification.recount import INDEX, UNREADABLE, Examiner, PieceReport
 from amodal_bench.results.verification.result import Verification
 from amodal_bench.results.verification.rows import GROUP
 from amodal_bench.results.verification.stored import ROW, from_parts, from_tables, index_of, lengths, table_paths
@@ -85,7 +85,7 @@ class _Check:
         self.notes: list[str] = []
         self.refusal = ""
         self._ledger = Ledger()
-        self._found = Report(seen=0, problems={})
+        self._found = PieceReport(seen=0, problems={})
 
     def result(self) -> Verification:
         """What was found."""
@@ -211,8 +211,8 @@ class _Check:
 
     def _reports(
         self, record: dict[str, Any], pieces: Iterator[pa.Table], total: int, opened: Opened | None
-    ) -> Iterator[Report]:
-        orders = Orders(run=self._folder.path, record=record, means=self._means)
+    ) -> Iterator[PieceReport]:
+        orders = PieceOrders(run=self._folder.path, record=record, means=self._means)
         count = self._means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS[self._means.quick]))
         if count > 1:
             yield from crew(orders, count).results(pieces)

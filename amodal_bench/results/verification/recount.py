@@ -56,7 +56,7 @@ class Sums(Settings):
         return full, invisible
 
 
-class Report(Settings):
+class PieceReport(Settings):
     """What one piece of a run has: faults by kind, instances that cannot be read here, scores stored and recounted.
 
     `seen` rows, of which `rows` are finished and were examined whole.
@@ -69,13 +69,13 @@ class Report(Settings):
     stored: Sums = Sums()
     recounted: Sums = Sums()
 
-    def __add__(self, other: "Report") -> "Report":
+    def __add__(self, other: "PieceReport") -> "PieceReport":
         ledger, unreadable = Ledger(), Ledger()
         for report in (self, other):
             ledger.merge(report.problems)
             if report.unreadable:
                 unreadable.merge({UNREADABLE: report.unreadable})
-        return Report(
+        return PieceReport(
             seen=self.seen + other.seen,
             rows=self.rows + other.rows,
             problems=ledger.problems,
@@ -91,19 +91,19 @@ class Examiner:
     def __init__(self, dataset: AnyDataset | None, sixteen: bool) -> None:
         self._dataset, self._sixteen = dataset, sixteen
 
-    def examine(self, table: pa.Table) -> Report:
+    def examine(self, table: pa.Table) -> PieceReport:
         """One piece, with the columns of `STORED`, `GROUP` and `INDEX`."""
         ledger, unreadable = Ledger(), Ledger()
         rows = check_rows(table, self._sixteen, ledger)
         if not len(rows):
-            return Report(seen=len(table), problems=ledger.problems)
+            return PieceReport(seen=len(table), problems=ledger.problems)
         stored = counts_of(rows, self._sixteen)
         sums = again = Sums.of(stored)
         if self._dataset is not None:
             counts = self._recount(self._dataset, rows.to_pylist(), stored, ledger, unreadable)
             again = sums if np.array_equal(counts, stored) else Sums.of(counts)
         lacking = unreadable.problems.get(UNREADABLE)
-        return Report(
+        return PieceReport(
             seen=len(table),
             rows=len(rows) - (lacking.count if lacking else 0),
             problems=ledger.problems,

@@ -20,7 +20,7 @@ from amodal_bench.masks.counts import venn  # noqa: E402
 from amodal_bench.methods._training.batches import epoch_batches, read_batches  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
 from amodal_bench.methods._training.schedule import lr_at, step_seed  # noqa: E402
-from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, Training  # noqa: E402
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, CondDiffTraining  # noqa: E402
 from amodal_bench.methods.conddiff.batches import Triples  # noqa: E402
 from amodal_bench.methods.conddiff.params import Augment  # noqa: E402
 from amodal_bench.methods.conddiff.train import train  # noqa: E402
@@ -224,10 +224,10 @@ def test_a_damaged_record_is_left_out(tiny: CondDiffParams, ellipses: Any, caplo
 
 
 def test_the_learning_rate_falls_as_the_paper_says() -> None:
-    paper = Training()
+    paper = CondDiffTraining()
     assert [lr_at(paper, step, 100) for step in (0, 99, 100)] == pytest.approx([1e-4, 1e-4, 9.985e-5], rel=1e-4)
     assert lr_at(paper, 20 * 100, 100) == pytest.approx(5.05e-5)
-    stepwise = Training(schedule="step", warmup=10, epochs=2)
+    stepwise = CondDiffTraining(schedule="step", warmup=10, epochs=2)
     assert lr_at(stepwise, 4, 100) == pytest.approx(5e-5)
     assert lr_at(stepwise, 199, 100) == pytest.approx(1e-6, rel=0.02)
 
