@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import amodal_bench as ab
-from amodal_bench.methods._window import cut_image, cut_visible, paste, window
+from amodal_bench.methods._window import cut_image, cut_visible, find_window, paste
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams
 from amodal_bench.methods.conddiff.diffusion import noised, reverse_steps
 from amodal_bench.methods.conddiff.network import Network, normalised
@@ -37,9 +37,9 @@ console = Console(width=120)
 def plain(network: Network, query: AmodalQuery, seed: int, params: CondDiffParams) -> Mask:
     """One instance as the paper tells it: the whole network at every step, all predictions kept to the end."""
     size, area = params.model.size, params.crop.masks == "area"
-    place = window(query.visible, params.crop)
-    image = torch.from_numpy(np.array(cut_image(query.image, place, size))).permute(2, 0, 1)[None]
-    visible = torch.from_numpy(np.array(cut_visible(query.visible, place, size, area)))[None, None].float()
+    window = find_window(query.visible, params.crop)
+    image = torch.from_numpy(np.array(cut_image(query.image, window, size))).permute(2, 0, 1)[None]
+    visible = torch.from_numpy(np.array(cut_visible(query.visible, window, size, area)))[None, None].float()
     chance = torch.Generator("cpu").manual_seed(seed)
     steps = reverse_steps(params.diffusion, size)
     x = noised(visible, torch.tensor(steps[0].snr), torch.randn(1, size, size, generator=chance)[None])
@@ -54,14 +54,14 @@ def plain(network: Network, query: AmodalQuery, seed: int, params: CondDiffParam
             x = step.x_scale * x + step.x0_scale * x0 + step.deviation * noise
     stack = torch.stack(history)
     answer = ((stack > 0).float().mean(0) >= 0.5) * (stack.mean(0) + 1) / 2
-    mask = paste(answer[0, 0].numpy(), place, query.visible.shape)
+    mask = paste(answer[0, 0].numpy(), window, query.visible.shape)
     return mask | query.visible if params.union_visible else mask
 
 
 def asked(count: int) -> list[AmodalQuery]:
     """Queries of the embedded test split."""
     dataset = ab.load_dataset("synthetic")
-    return [dataset[place].query for place in range(count)]
+    return [dataset[index].query for index in range(count)]
 
 
 def made(name: str, batch: int) -> CondDiff:

@@ -46,7 +46,7 @@ def outline(rng: np.random.Generator, points: int) -> list[float]:
 def left_part(shape: list[float]) -> list[float]:
     """What is seen of an object whose right side is hidden."""
     middle = sum(shape[::2]) / len(shape[::2])
-    return [round(min(c, middle), 2) if place % 2 == 0 else c for place, c in enumerate(shape)]
+    return [round(min(c, middle), 2) if index % 2 == 0 else c for index, c in enumerate(shape)]
 
 
 def write_kins(root: Path) -> Path:
@@ -54,10 +54,10 @@ def write_kins(root: Path) -> Path:
     rng = np.random.default_rng(0)
     shapes = [outline(rng, POINTS) for _ in range(2_000)]
     annotations = []
-    for place in range(ANNOTATIONS):
+    for index in range(ANNOTATIONS):
         amodal = shapes[int(rng.integers(len(shapes)))]
         annotations.append(
-            {"id": place + 1, "image_id": place * IMAGES // ANNOTATIONS, "category_id": 4, "iscrowd": 0,
+            {"id": index + 1, "image_id": index * IMAGES // ANNOTATIONS, "category_id": 4, "iscrowd": 0,
              "a_segm": [amodal], "a_bbox": [0, 0, 9, 9], "a_area": 9, "i_segm": [left_part(amodal)],
              "i_bbox": [0, 0, 9, 9], "i_area": 9, "oco_id": 1, "ico_id": 0}
         )  # fmt: skip

@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 import amodal_bench as ab
 from amodal_bench.methods._segment.points import draw_points
 from amodal_bench.methods._segment.sam import SamSegmenter
-from amodal_bench.methods._window import cut_image, cut_visible, paste, window
+from amodal_bench.methods._window import cut_image, cut_visible, find_window, paste
 from amodal_bench.methods.inpaint import Inpaint, InpaintParams
 from amodal_bench.methods.inpaint.condition import condition
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill
@@ -105,9 +105,9 @@ def asked(guidance: str) -> InpaintParams:
 
 def plain(pipe: Any, predictor: SamPredictor, query: AmodalQuery, seed: int, params: InpaintParams) -> Mask:
     """One instance with the libraries' own calls; latents are encoded first, as a mode leaves the noise its seed."""
-    place, chance = window(query.visible, params.region), np.random.default_rng(seed)
-    visible = cut_visible(query.visible, place, SIDE, by_area=True)
-    given = condition(cut_image(query.image, place, SIDE), visible, params.condition, chance)
+    window, chance = find_window(query.visible, params.region), np.random.default_rng(seed)
+    visible = cut_visible(query.visible, window, SIDE, by_area=True)
+    given = condition(cut_image(query.image, window, SIDE), visible, params.condition, chance)
     x, area = torch.from_numpy(given.x).permute(2, 0, 1)[None], torch.from_numpy(given.area)[None, None].float()
     with torch.no_grad():
         clean, masked = (
@@ -120,7 +120,7 @@ def plain(pipe: Any, predictor: SamPredictor, query: AmodalQuery, seed: int, par
     predictor.set_image((found * 255).round().astype(np.uint8))
     points = draw_points(visible, params.segmenter, chance)
     logits = predictor.predict(points, np.ones(len(points)), multimask_output=False, return_logits=True)[0][0]
-    return paste(logits, place, query.visible.shape, above=0.0)
+    return paste(logits, window, query.visible.shape, above=0.0)
 
 
 def timed(owner: Any, name: str, spent: dict[str, float], part: str) -> None:
@@ -211,7 +211,7 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     dataset = ab.load_dataset("synthetic")
-    queries = [dataset[place].query for place in range(INSTANCES)]
+    queries = [dataset[index].query for index in range(INSTANCES)]
     seeds = [instance_seed(0, query.id) for query in queries]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "small"

@@ -22,7 +22,7 @@ from rich.console import Console
 from amodal_bench.masks.counts import COLUMNS
 from amodal_bench.metrics.protocol import DEFAULT, protocols
 from amodal_bench.report.build import build
-from amodal_bench.report.gallery import Wishes
+from amodal_bench.report.gallery import GallerySettings
 from amodal_bench.store.folder import RunFolder
 from amodal_bench.store.rows import INSTANCES, PLAN, PREDICTIONS, SCHEMA_VERSION, TIMINGS, write_table
 
@@ -112,11 +112,11 @@ def main() -> None:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as name:
         results = Path(name)
-        for place in range(methods):
-            make_run(results, f"made-{place}", number, 0.3 + 0.15 * place, place)
+        for index in range(methods):
+            make_run(results, f"made-{index}", number, 0.3 + 0.15 * index, index)
         first = sorted(protocols().values(), key=lambda p: p.id != DEFAULT)
         started = time.perf_counter()
-        written = build(results, results / "report", first, Wishes())
+        written = build(results, results / "report", first, GallerySettings())
         built = time.perf_counter() - started
         loaded, painted = seconds_to_open(written.page)
         size = written.page.stat().st_size / 2**20

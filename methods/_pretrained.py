@@ -8,7 +8,7 @@ from amodal_bench.errors import WeightsNotFound
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WeightsSource:
     """What a user must know to get a model. `get` is a command, or words; {folder} in it is where the model belongs."""
 
     title: str
@@ -17,7 +17,7 @@ class Source:
     get: str
 
 
-def find(reference: str, source: Source, weights: Path, shipped: Path, revision: str | None = None) -> Path:
+def find(reference: str, source: WeightsSource, weights: Path, shipped: Path, revision: str | None = None) -> Path:
     """The file or folder `reference` below `weights`, below `shipped`, or a hub id's snapshot in the hub's cache.
 
     Nothing is downloaded. Raises `WeightsNotFound` with the places looked in, licence, size and command.

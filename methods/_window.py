@@ -14,7 +14,7 @@ from amodal_bench.types import Image, Mask
 Probability = NDArray[np.float32]  # (H, W) in [0, 1]
 
 
-class Crop(Settings):
+class CropSettings(Settings):
     """What part of the image the network sees.
 
     `box`: the visible mask's box, `enlarge` times as long and wide, cut at the image's edge. `square`: a square
@@ -29,14 +29,16 @@ class Crop(Settings):
     masks: Literal["nearest", "area"] = "nearest"
 
 
-class Region(Crop):
-    """As `Crop`, but the whole image unless `mode` is given too, and masks by area."""
+class RegionSettings(CropSettings):
+    """As `CropSettings`, but the whole image unless `mode` is given too, and masks by area."""
 
     mode: Literal["box", "square", "none"] = "none"
     masks: Literal["nearest", "area"] = "area"
 
 
-def window(visible: Mask, crop: Crop, enlarge: float | None = None, shift: tuple[float, float] = (0, 0)) -> Window:
+def find_window(
+    visible: Mask, crop: CropSettings, enlarge: float | None = None, shift: tuple[float, float] = (0, 0)
+) -> Window:
     """The window around a visible mask; `enlarge` and `shift` (shares of its sides) are for augmentation."""
     factor = crop.enlarge if enlarge is None else enlarge
     if crop.mode == "none":
@@ -46,13 +48,13 @@ def window(visible: Mask, crop: Crop, enlarge: float | None = None, shift: tuple
     return _square(visible, factor, crop.least, shift)
 
 
-def recall(amodal: Mask, place: Window) -> float:
+def recall(amodal: Mask, window: Window) -> float:
     """|amodal inside the window| / |amodal|: no prediction can find more."""
-    return float(amodal[place.slices].sum() / amodal.sum())
+    return float(amodal[window.slices].sum() / amodal.sum())
 
 
 def _square(visible: Mask, factor: float, least: float, shift: tuple[float, float]) -> Window:
-    """As `Crop` says: moved into the image first, cut only where it is larger than the image."""
+    """As `CropSettings` says: moved into the image first, cut only where it is larger than the image."""
     top, left, bottom, right = extent(visible)
     side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), least * max(visible.shape))))
     spans = []
@@ -67,37 +69,37 @@ def _square(visible: Mask, factor: float, least: float, shift: tuple[float, floa
     return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1])
 
 
-def cut_image(image: Image, place: Window, size: int) -> Image:
+def cut_image(image: Image, window: Window, size: int) -> Image:
     """The window as uint8 (size, size, 3), bilinear with a wider filter where it shrinks; aspect is not kept."""
-    part = Pillow.fromarray(np.ascontiguousarray(image[place.slices]))
+    part = Pillow.fromarray(np.ascontiguousarray(image[window.slices]))
     return np.asarray(part.resize((size, size), Pillow.Resampling.BILINEAR))
 
 
-def cut_mask(mask: Mask, place: Window, size: int, by_area: bool) -> Mask:
+def cut_mask(mask: Mask, window: Window, size: int, by_area: bool) -> Mask:
     """The window as bool (size, size), by nearest pixel or by majority of the area."""
-    part = Pillow.fromarray(np.ascontiguousarray(mask[place.slices]).view(np.uint8) * np.uint8(255))
+    part = Pillow.fromarray(np.ascontiguousarray(mask[window.slices]).view(np.uint8) * np.uint8(255))
     how = Pillow.Resampling.BOX if by_area else Pillow.Resampling.NEAREST
     return np.asarray(part.resize((size, size), how)) > 127
 
 
-def cut_visible(mask: Mask, place: Window, size: int, by_area: bool) -> Mask:
+def cut_visible(mask: Mask, window: Window, size: int, by_area: bool) -> Mask:
     """As `cut_mask`, but a mask that would vanish keeps one pixel: where its middle is."""
-    small = cut_mask(mask, place, size, by_area)
+    small = cut_mask(mask, window, size, by_area)
     if not small.any():
-        rows, columns = np.nonzero(mask[place.slices])
+        rows, columns = np.nonzero(mask[window.slices])
         middle = len(rows) // 2
-        height, width = place.shape
+        height, width = window.shape
         small[rows[middle] * size // height, columns[middle] * size // width] = True
     return small
 
 
-def paste(probability: Probability, place: Window, shape: tuple[int, int], above: float = 0.5) -> Mask:
+def paste(probability: Probability, window: Window, shape: tuple[int, int], above: float = 0.5) -> Mask:
     """Bring (size, size) back to the window, bilinear, and to a full frame of `shape`: over `above` is foreground.
 
     Probabilities are cut at a half, logits at 0.
     """
-    height, width = place.shape
+    height, width = window.shape
     part = Pillow.fromarray(probability).resize((width, height), Pillow.Resampling.BILINEAR)
     frame = np.zeros(shape, dtype=np.bool_)
-    frame[place.slices] = np.asarray(part) > above
+    frame[window.slices] = np.asarray(part) > above
     return frame

@@ -40,9 +40,9 @@ def table(change: Callable[[pa.Table], pa.Table]) -> Damage:
 
 def replaced(name: str, values: Callable[[list[Any]], list[Any]], kind: pa.DataType | None = None) -> Damage:
     def change(whole: pa.Table) -> pa.Table:
-        place = whole.schema.get_field_index(name)
-        field = pa.field(name, kind or whole.schema.field(place).type)
-        return whole.set_column(place, field, pa.array(values(whole[name].to_pylist()), field.type))
+        index = whole.schema.get_field_index(name)
+        field = pa.field(name, kind or whole.schema.field(index).type)
+        return whole.set_column(index, field, pa.array(values(whole[name].to_pylist()), field.type))
 
     return table(change)
 
@@ -54,8 +54,8 @@ def cut(name: str) -> Damage:
 def flipped(run: Path) -> None:
     path = run / "instances.parquet"
     whole = bytearray(path.read_bytes())
-    for place in range(len(whole) // 4, len(whole) // 2, 7):
-        whole[place] ^= 0x55
+    for index in range(len(whole) // 4, len(whole) // 2, 7):
+        whole[index] ^= 0x55
     path.write_bytes(whole)
 
 

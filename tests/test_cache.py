@@ -49,12 +49,12 @@ for damage in [*DAMAGES.values(), *flips()]:
 
 def flips() -> Iterator[Callable[[bytes], bytes]]:
     """One bit at a time, all over the file."""
-    for place in range(60):
-        yield partial(_flipped, place / 60)
+    for index in range(60):
+        yield partial(_flipped, index / 60)
 
 
-def _flipped(place: float, whole: bytes) -> bytes:
-    at = int(place * len(whole))
+def _flipped(fraction: float, whole: bytes) -> bytes:
+    at = int(fraction * len(whole))
     return whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :]
 
 

@@ -42,16 +42,16 @@ def invented(rng: np.random.Generator) -> tuple[pd.DataFrame, list[tuple[str, Ma
     """30 images of one to three far-apart objects, predictions of differing quality, scores of little worth."""
     rows, masks = [], []
     for image in range(30):
-        for place in range(int(rng.integers(1, 4))):
+        for index in range(int(rng.integers(1, 4))):
             amodal = np.zeros((40, 120), dtype=np.bool_)
-            amodal[5:35, 40 * place + 4 : 40 * place + 34] = True
+            amodal[5:35, 40 * index + 4 : 40 * index + 34] = True
             visible = amodal.copy()
-            visible[:, : 40 * place + 4 + int(rng.integers(0, 25))] = False
+            visible[:, : 40 * index + 4 + int(rng.integers(0, 25))] = False
             predicted = np.roll(amodal, int(rng.integers(-9, 10)), axis=1)
             score = float(rng.random())
-            id = f"x/test/{image}/{place}"
+            id = f"x/test/{image}/{index}"
             counts = dict(zip(COLUMNS, venn(predicted, amodal, visible), strict=True))
-            facts = {"id": id, "image_id": str(image), "ann_id": str(place), "group_id": str(image), "status": "ok"}
+            facts = {"id": id, "image_id": str(image), "ann_id": str(index), "group_id": str(image), "status": "ok"}
             rows.append({**facts, "score": score, **counts})
             masks.append((str(image), predicted, amodal, score))
     return pd.DataFrame(rows), masks

@@ -46,8 +46,8 @@ def frames(rng: np.random.Generator, n: int = 300, group: int = 3) -> tuple[pd.D
         share = np.clip(rng.normal([0.1, skill, 0.5, 0.9], 0.1, size=(n, 4)), 0, 1)
         found = (truth * share).astype(int)
         cells = np.zeros((n, 8), dtype=np.int64)
-        for place, bits in enumerate((0, 2, 4, 6)):
-            cells[:, bits], cells[:, bits + 1] = truth[:, place] - found[:, place], found[:, place]
+        for column, bits in enumerate((0, 2, 4, 6)):
+            cells[:, bits], cells[:, bits + 1] = truth[:, column] - found[:, column], found[:, column]
         runs.append(
             pd.DataFrame(cells, columns=list(COLUMNS)).assign(
                 id=[f"x/test/{k // group:04d}/{k}" for k in range(n)],

@@ -30,15 +30,15 @@ def complete(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def flipped(data: bytes, place: int) -> bytes:
+def flipped(data: bytes, bit: int) -> bytes:
     """With one bit changed."""
     changed = bytearray(data)
-    changed[place // 8] ^= 1 << place % 8
+    changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
 
 
-def places(data: bytes, rng: np.random.Generator) -> list[int]:
-    return [int(place) for place in rng.integers(0, 8 * len(data), FLIPS)]
+def bits(data: bytes, rng: np.random.Generator) -> list[int]:
+    return [int(bit) for bit in rng.integers(0, 8 * len(data), FLIPS)]
 
 
 @pytest.mark.parametrize("name", ["instances", "predictions"])
@@ -47,8 +47,8 @@ def test_no_flipped_bit_of_a_complete_run_is_read(complete: RunFolder, name: str
     whole = path.read_bytes()
     read = getattr(complete, name)
     assert len(read()) == 24
-    for place in places(whole, rng):
-        path.write_bytes(flipped(whole, place))
+    for bit in bits(whole, rng):
+        path.write_bytes(flipped(whole, bit))
         with pytest.raises(RunDamaged, match=rf"{name}.parquet cannot be read .*\. Delete it and run the same command"):
             read()
 
@@ -63,8 +63,8 @@ def test_no_flipped_bit_of_a_part_is_merged(complete: RunFolder, tmp_path: Path,
     merge([PartFile(part)], begun.path)
     expected = (begun.path / "predictions.parquet").read_bytes()
     whole = part.read_bytes()
-    for place in places(whole, rng):
-        part.write_bytes(flipped(whole, place))
+    for bit in bits(whole, rng):
+        part.write_bytes(flipped(whole, bit))
         with pytest.raises(RunDamaged, match=r"cannot be read|is no table of a run|schema version|has finished rows"):
             merge([PartFile(part)], begun.path)
         assert (begun.path / "predictions.parquet").read_bytes() == expected
@@ -81,8 +81,8 @@ def test_pages_are_checked_where_a_run_has_no_digests(complete: RunFolder, rng: 
     path = complete.path / "predictions.parquet"
     whole, table = path.read_bytes(), complete.predictions()
     unseen = 0
-    for place in places(whole, rng):
-        path.write_bytes(flipped(whole, place))
+    for bit in bits(whole, rng):
+        path.write_bytes(flipped(whole, bit))
         try:
             unseen += not complete.predictions().equals(table)
         except RunDamaged:

@@ -26,8 +26,8 @@ READERS: dict[str, tuple[str, ...]] = {
 
 
 def spelled(arguments: tuple[str, ...], results: Path, out: Path) -> list[str]:
-    places = {"RESULTS": str(results), "SQUARES": str(SQUARES)}
-    return [places.get(text, text.replace("OUT", str(out))) for text in arguments]
+    folders = {"RESULTS": str(results), "SQUARES": str(SQUARES)}
+    return [folders.get(text, text.replace("OUT", str(out))) for text in arguments]
 
 
 def told_by(cli: Cli, arguments: list[str]) -> tuple[int, str]:
@@ -94,9 +94,9 @@ def test_a_command_that_names_the_damaged_run_is_refused(label: str, tmp_path: P
     results = healthy(tmp_path / "results")
     run = damaged(results, label, damage)
     other = next((results / "squares" / "test" / "visible").iterdir())
-    places = {"RUN": str(run), "OTHER": str(other)}
+    folders = {"RUN": str(run), "OTHER": str(other)}
     for command, arguments in NAMING.items():
-        spelled = [places.get(text, text.replace("OUT", str(tmp_path / "out"))) for text in arguments]
+        spelled = [folders.get(text, text.replace("OUT", str(tmp_path / "out"))) for text in arguments]
         code, said = told_by(cli, spelled)
         assert (command, code) == (command, 2), said
         assert told in said or label in ("record-folder", "record-lost"), (command, said)

@@ -88,8 +88,8 @@ def test_a_file_that_is_too_young_is_not_noted(
 
 def flipped(note: bytes) -> bytes:
     """One bit in the middle of the digests."""
-    place = note.index(sha(b"old")[:8].encode())
-    return note[:place] + bytes([note[place] ^ 1]) + note[place + 1 :]
+    start = note.index(sha(b"old")[:8].encode())
+    return note[:start] + bytes([note[start] ^ 1]) + note[start + 1 :]
 
 
 def other_table(note: bytes) -> bytes:
@@ -107,15 +107,15 @@ def other_table(note: bytes) -> bytes:
 def test_damaged_notes_are_made_anew(
     damage: Callable[[bytes], bytes], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = tmp_path / "cache"
-    file_digests(folder, names(folder), place)
-    (note,) = (place / "digests").glob("*.parquet")
+    cache = tmp_path / "cache"
+    file_digests(folder, names(folder), cache)
+    (note,) = (cache / "digests").glob("*.parquet")
     note.write_bytes(damage(note.read_bytes()))
-    assert file_digests(folder, names(folder), place) == expected(folder)
+    assert file_digests(folder, names(folder), cache) == expected(folder)
     assert f"{note} " in caplog.text
     assert "made anew" in caplog.text
     caplog.clear()
-    assert file_digests(folder, names(folder), place) == expected(folder)
+    assert file_digests(folder, names(folder), cache) == expected(folder)
     assert caplog.text == ""
 
 
@@ -129,7 +129,7 @@ def test_a_folder_has_one_table_whatever_the_number_of_files(folder: Path, tmp_p
 
 
 def test_processes_that_start_together_agree(folder: Path, tmp_path: Path, never_read: Callable[[], None]) -> None:
-    place, order = tmp_path / "cache", names(folder)
+    location, order = tmp_path / "cache", names(folder)
     program = (
         "import sys, pathlib; from amodal_bench.files.cache import file_digests; "
         "print(*file_digests(pathlib.Path(sys.argv[1]), sys.argv[3:], pathlib.Path(sys.argv[2])))"
@@ -137,7 +137,7 @@ def test_processes_that_start_together_agree(folder: Path, tmp_path: Path, never
     shares = [order[:7], order[3:], order]
     started = [
         subprocess.Popen(
-            [sys.executable, "-P", "-c", program, folder, place, *share], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", "-c", program, folder, location, *share], stdout=subprocess.PIPE, text=True
         )
         for share in shares
     ]
@@ -145,7 +145,7 @@ def test_processes_that_start_together_agree(folder: Path, tmp_path: Path, never
         out, _ = process.communicate()
         assert out.split() == [sha((folder / name).read_bytes()) for name in share]
     never_read()
-    assert file_digests(folder, order, place) == expected(folder)
+    assert file_digests(folder, order, location) == expected(folder)
 
 
 def test_what_was_read_before_an_interruption_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,10 +167,10 @@ def test_what_was_read_before_an_interruption_is_not_read_again(folder: Path, mo
 
 
 def test_without_a_lock_the_work_is_done_all_the_same(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    place = cache.cache_folder() / "digests" / f"{sha(os.fsencode(folder.resolve()))[:32]}.lock"
-    place.mkdir(parents=True)
+    location = cache.cache_folder() / "digests" / f"{sha(os.fsencode(folder.resolve()))[:32]}.lock"
+    location.mkdir(parents=True)
     assert file_digests(folder, names(folder)) == expected(folder)
-    assert f"{place}: not locked (" in caplog.text
+    assert f"{location}: not locked (" in caplog.text
 
 
 def test_long_work_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,8 +48,8 @@ def stated(node: ast.AST) -> Iterator[str]:
     """The reasons and notes that a piece of code names."""
     match node:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=given, keywords=named):
-            place = TAKERS.get(name, len(given))
-            for value in (*given[place : place + 1], *(k.value for k in named if k.arg in ("dropped", "lacking"))):
+            index = TAKERS.get(name, len(given))
+            for value in (*given[index : index + 1], *(k.value for k in named if k.arg in ("dropped", "lacking"))):
                 yield from spelled(value)
         case ast.Assign(targets=[ast.Name(id="dropped")], value=value):
             yield from spelled(value)

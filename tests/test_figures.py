@@ -20,7 +20,7 @@ from amodal_bench.figures.curves import TENTHS, curve_figure, points
 from amodal_bench.figures.grid import grid_figure, scores
 from amodal_bench.figures.pick import choose, parse_rules
 from amodal_bench.figures.scatter import paired, scatter_figure
-from amodal_bench.figures.source import Source, open_source, predicted_masks
+from amodal_bench.figures.source import SampleSource, open_source, predicted_masks
 from amodal_bench.metrics.protocol import find_protocol, with_buckets
 from amodal_bench.metrics.scores import by_instance, metrics
 from amodal_bench.resolve.locate import DataFlags
@@ -47,7 +47,7 @@ def runs(results: Path) -> list[FinishedRun]:
 
 
 @pytest.fixture
-def source(runs: list[FinishedRun], plugins: Path) -> Source:
+def source(runs: list[FinishedRun], plugins: Path) -> SampleSource:
     return open_source(runs[0], DataFlags(), [plugins / "squares.py"])
 
 
@@ -161,7 +161,7 @@ def test_bars_have_the_height_of_the_score(runs: list[FinishedRun]) -> None:
     assert np.round(heights, 2).tolist() == [[60.0, 75.0], [0.0, 47.62]]
 
 
-def test_a_grid_has_a_row_an_instance_and_says_its_score(runs: list[FinishedRun], source: Source) -> None:
+def test_a_grid_has_a_row_an_instance_and_says_its_score(runs: list[FinishedRun], source: SampleSource) -> None:
     figure = grid_figure(runs, source, MEAN, "mIoU_full", parse_rules("worst:1,best:1"))
     titles = [axes.get_title() for axes in figure.axes[:7]]
     assert titles == ["image", "given: visible", "visible", "convex_hull", "truth", "errors: visible",
@@ -182,10 +182,10 @@ def test_the_error_map_has_one_colour_a_kind() -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (12, 12), (1, 1)])
-@pytest.mark.parametrize("place", [(0, 0), (-1, -1)])
-def test_a_crop_holds_the_object_whole(shape: tuple[int, int], place: tuple[int, int]) -> None:
+@pytest.mark.parametrize("pixel", [(0, 0), (-1, -1)])
+def test_a_crop_holds_the_object_whole(shape: tuple[int, int], pixel: tuple[int, int]) -> None:
     mask = np.zeros(shape, dtype=np.bool_)
-    mask[place] = True
+    mask[pixel] = True
     crop = pictures.crop_around(mask)
     window = pictures.cut_mask(mask, crop, crop.side)
     assert window.sum() == 1
@@ -216,7 +216,7 @@ def test_other_data_than_the_run_had_are_refused(runs: list[FinishedRun], plugin
         open_source(runs[0], DataFlags(), [plugins / "squares.py"])
 
 
-def test_a_sample_or_prediction_that_is_not_there_is_refused(runs: list[FinishedRun], source: Source) -> None:
+def test_a_sample_or_prediction_that_is_not_there_is_refused(runs: list[FinishedRun], source: SampleSource) -> None:
     with pytest.raises(DatasetNotReady, match="Squares behind bars test has no instance squares/test/99/0 here"):
         source.sample("squares/test/99/0")
     with pytest.raises(Refused, match="holds no prediction for squares/test/99/0: give its bench command again"):

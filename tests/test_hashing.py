@@ -10,8 +10,8 @@ from amodal_bench.files.hashing import hashed
 
 def test_every_file_gets_its_own_sha256(tmp_path: Path, rng: object) -> None:
     paths, sizes, expected = [], [], []
-    for place, size in enumerate([0, 1, 5, 2**18, 2**18 + 1, 2**20, 2**20 + 1, 3 * 2**20, 7]):
-        path, data = tmp_path / str(place), bytes([place]) * size
+    for index, size in enumerate([0, 1, 5, 2**18, 2**18 + 1, 2**20, 2**20 + 1, 3 * 2**20, 7]):
+        path, data = tmp_path / str(index), bytes([index]) * size
         path.write_bytes(data)
         paths.append(str(path))
         sizes.append(size)

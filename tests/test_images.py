@@ -311,8 +311,8 @@ def test_changed_bytes_are_bad_records_or_images(
     path = tmp_path / "b"
     for _ in range(150):
         content = bytearray(whole)
-        for place in rng.integers(0, len(content), rng.integers(1, 6)):
-            content[place] = rng.integers(0, 256)
+        for index in rng.integers(0, len(content), rng.integers(1, 6)):
+            content[index] = rng.integers(0, 256)
         path.write_bytes(content[: rng.integers(1, len(content) + 1)] if rng.random() < 0.3 else content)
         for read in (examine, read_mask):
             with contextlib.suppress(BadRecord):

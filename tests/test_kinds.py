@@ -21,14 +21,14 @@ def test_errors_that_differ_in_numbers_and_ids_are_one_kind(tmp_path: Path) -> N
         (3, "d/s/1/0", "ValueError: mask is (1, 3)"),
         (1, "d/s/7/0", "RuntimeError: boom"),
     ]
-    assert kinds[0].place == "mine.py:31"
+    assert kinds[0].line == "mine.py:31"
     assert kinds[0].trace
     assert kinds[0].trace.read_text() == "d/s/1/0\nmine.py:31\nTraceback\n\n"
-    assert (kinds[1].place, kinds[1].trace) == ("", None)
+    assert (kinds[1].line, kinds[1].trace) == ("", None)
 
 
-def _failure(error: tuple[str, str], place: str) -> tuple[str, Failure]:
-    return error[0], Failure(error[1], "Traceback\n", place)
+def _failure(error: tuple[str, str], line: str) -> tuple[str, Failure]:
+    return error[0], Failure(error[1], "Traceback\n", line)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_bench_tells_every_kind_with_its_place_and_keeps_the_first_traceback(
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert told in lines
-    place = lines[lines.index(told) + 1]
-    assert place.startswith("    first at squares/test/03/0; traceback in ")
-    text = Path(place.rpartition(" in ")[2]).read_text()
+    first_line = lines[lines.index(told) + 1]
+    assert first_line.startswith("    first at squares/test/03/0; traceback in ")
+    text = Path(first_line.rpartition(" in ")[2]).read_text()
     assert text.splitlines()[0] == "squares/test/03/0"
 
 

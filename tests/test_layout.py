@@ -262,8 +262,8 @@ def test_no_top_level_package_is_taken(name: str) -> None:
         "print([*(s.submodule_search_locations or ()), s.origin] if s else [])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    places = ast.literal_eval(done.stdout)
-    assert [place for place in places if place and Path(place).is_relative_to(ROOT / name)] == []
+    locations = ast.literal_eval(done.stdout)
+    assert [location for location in locations if location and Path(location).is_relative_to(ROOT / name)] == []
 
 
 @pytest.mark.parametrize("name", ["Makefile", ".ci/run"])

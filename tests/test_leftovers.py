@@ -12,7 +12,7 @@ import pytest
 from amodal_bench.errors import RunDamaged
 from amodal_bench.resolve.job import Job, Request, prepare
 from amodal_bench.running import run
-from amodal_bench.running.child import Orders, Word
+from amodal_bench.running.child import Word, WorkerOrders
 from amodal_bench.store import folder as store
 from amodal_bench.store import record, sources
 from amodal_bench.store.journal import Journal, entries
@@ -127,7 +127,7 @@ def test_a_process_is_not_at_work_in_a_copy_of_its_folder(tmp_path: Path) -> Non
 
 def test_a_worker_that_finds_other_data_than_its_command_did_does_nothing(job: Any, tmp_path: Path) -> None:
     begun = job()
-    orders = Orders(request=begun.request.model_dump(mode="json"), key="0123456789ab", shard=(0, 1))
+    orders = WorkerOrders(request=begun.request.model_dump(mode="json"), key="0123456789ab", shard=(0, 1))
     said = subprocess.run(
         [sys.executable, "-P", "-m", "amodal_bench.running.worker"],
         input=orders.model_dump_json() + "\n", capture_output=True, text=True, check=True, cwd=tmp_path,

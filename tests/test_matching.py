@@ -20,13 +20,13 @@ def bar(start: int, stop: int) -> Mask:
 
 
 def detected(
-    mask: Mask, image: str = "7", category: str | None = None, score: float = 1.0, place: int = 0
+    mask: Mask, image: str = "7", category: str | None = None, score: float = 1.0, number: int = 0
 ) -> Detection:
-    return Detection(place, image, category, score, dict(rle.encode(mask)))
+    return Detection(number, image, category, score, dict(rle.encode(mask)))
 
 
-def true(place: int, mask: Mask, image: str = "7", category: str | None = None) -> Truth:
-    return Truth(place, f"set/test/{image}/{place}", category, rle.encode(mask))
+def true(number: int, mask: Mask, image: str = "7", category: str | None = None) -> Truth:
+    return Truth(number, f"set/test/{image}/{number}", category, rle.encode(mask))
 
 
 @given(arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 4)), elements=st.floats(0, 1)))
@@ -46,9 +46,9 @@ def test_no_other_assignment_has_a_larger_sum(overlaps: np.ndarray[tuple[int, in
 def test_one_detection_is_given_once_although_two_instances_overlap_it() -> None:
     truths = [true(0, bar(0, 10)), true(1, bar(0, 9))]
     both = match(truths, [detected(bar(0, 9))], 0.5, False, "f")
-    assert {place: d.place for place, d in both.given.items()} == {1: 0}  # IoU 1 before .9
-    two = match(truths, [detected(bar(0, 9)), detected(bar(0, 8), place=1)], 0.5, False, "f")
-    assert {place: d.place for place, d in two.given.items()} == {0: 0, 1: 1} or two.given[1].place == 0
+    assert {number: d.number for number, d in both.given.items()} == {1: 0}  # IoU 1 before .9
+    two = match(truths, [detected(bar(0, 9)), detected(bar(0, 8), number=1)], 0.5, False, "f")
+    assert {number: d.number for number, d in two.given.items()} == {0: 0, 1: 1} or two.given[1].number == 0
 
 
 def test_the_threshold_is_inclusive() -> None:
@@ -61,7 +61,7 @@ def test_the_order_of_the_file_changes_nothing() -> None:
     truths = [true(0, bar(0, 10)), true(1, bar(10, 20))]
     found = [detected(bar(0, 8), score=0.4), detected(bar(2, 10), score=0.9), detected(bar(11, 19), score=0.2)]
     given = [match(truths, list(order), 0.5, False, "f").given for order in permutations(found)]
-    masks = [{place: d.segmentation for place, d in g.items()} for g in given]
+    masks = [{number: d.segmentation for number, d in g.items()} for g in given]
     assert all(m == masks[0] for m in masks)
     assert masks[0][0] == found[1].segmentation  # of two with the same IoU, that of the higher score
 

@@ -30,7 +30,7 @@ from amodal_bench.results.select import results_runs
 from amodal_bench.results.verification.means import Means
 from amodal_bench.running.predict import planned_sample
 from amodal_bench.store.folder import RunFolder
-from amodal_bench.tables.measured import Wanted, build
+from amodal_bench.tables.measured import TableRequest, build
 from tests.pixel_loops import by_loop
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -101,7 +101,7 @@ def test_every_command_reads_a_measure(run: Path, made: Path, tmp_path: Path) ->
     call("figure", "bars", "--run", run, "--metric", "boundary_IoU_full", "--out", tmp_path / "x.png")
     assert (tmp_path / "x.png").is_file()
     shutil.rmtree(other)
-    sheet = build(results_runs(results), Wanted([MEAN], metrics=["mIoU_full", "boundary_IoU_full"]))
+    sheet = build(results_runs(results), TableRequest([MEAN], metrics=["mIoU_full", "boundary_IoU_full"]))
     assert sheet.rows[0][1][1].value == pytest.approx(value)
     assert [labels[0] for labels, _ in sheet.rows][1:] == ["visible mask (from the counts)"]
     assert math.isnan(sheet.rows[1][1][1].value)

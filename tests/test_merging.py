@@ -18,7 +18,7 @@ from amodal_bench.errors import RunDamaged
 from amodal_bench.store import merging
 from amodal_bench.store.merging import merge
 from amodal_bench.store.rows import read_table, to_table, write_table
-from amodal_bench.store.sources import TABLES, OldTables, PartFile, Source, overview
+from amodal_bench.store.sources import TABLES, OldTables, PartFile, RowSource, overview
 
 Rows = Sequence[dict[str, Any]]
 
@@ -109,7 +109,7 @@ def test_rows_of_earlier_tables_are_kept_where_no_part_has_them(tmp_path: Path) 
     whole = merged([[row(k) for k in range(5)]], tmp_path)
     ids = pa.array([row(k)["id"] for k in (1, 3, 4)])
     write_table(tmp_path / "000.parquet", to_table([row(0), row(2)]))
-    sources: list[Source] = [PartFile(tmp_path / "000.parquet"), OldTables(tmp_path, ids)]
+    sources: list[RowSource] = [PartFile(tmp_path / "000.parquet"), OldTables(tmp_path, ids)]
     assert overview(sources)["id"].to_pylist() == [row(k)["id"] for k in range(5)]
     assert merge(sources, tmp_path).tables == whole
 

@@ -27,7 +27,7 @@ from amodal_bench.report.numbers import cells
 from amodal_bench.results.finished import load
 from amodal_bench.results.select import RunQuery, labelled, results_runs
 from amodal_bench.store.folder import find_runs
-from amodal_bench.tables.measured import Wanted, build
+from amodal_bench.tables.measured import TableRequest, build
 from amodal_bench.types import Mask
 
 RUNS = Path(__file__).parent / "data" / "runs"
@@ -157,7 +157,8 @@ def test_a_lower_share_of_errors_is_better() -> None:
     assert found["difference"] == pytest.approx(-15)
     assert (found["wins"], found["losses"]) == (10, 0)
     sheet = build(
-        results_runs(RUNS), Wanted([MEAN], query=RunQuery(datasets=["squares"]), metrics=["hidden_missed"], floor=False)
+        results_runs(RUNS),
+        TableRequest([MEAN], query=RunQuery(datasets=["squares"]), metrics=["hidden_missed"], floor=False),
     )
     ranks = {labels[0]: cells[0].rank for labels, cells in sheet.rows}
     assert ranks == {"convex_hull": "second", "dilate": "best", "visible": ""}
@@ -190,8 +191,8 @@ def test_one_entry_is_all_that_a_new_metric_takes(jaccard_distance: Metric) -> N
 
 
 def test_figures_and_report_draw_the_new_entry(jaccard_distance: Metric, tmp_path: Path) -> None:
-    places = {folder.record()["preset"]: folder for folder in find_runs(RUNS) if folder.spec().dataset == "squares"}
-    runs = labelled([load(places[name]) for name in ("dilate", "visible")])
+    presets = {folder.record()["preset"]: folder for folder in find_runs(RUNS) if folder.spec().dataset == "squares"}
+    runs = labelled([load(presets[name]) for name in ("dilate", "visible")])
     frame = runs[0].instances
     wanted = 100 * by_instance(frame, MEAN, ["distance"])["jaccard"]
     assert paired(runs[0], runs[1], MEAN, "distance")["a"].tolist() == pytest.approx(wanted.tolist())

@@ -77,8 +77,8 @@ title: Plates
 source: a test
 default_protocol: strict/1
 columns:
-  - {dataset: Plates, key: plates, split: test}
-  - {dataset: Plates, metric: mIoU_inv, key: plates, split: test}
+  - {dataset: Plates, dataset_key: plates, split: test}
+  - {dataset: Plates, metric: mIoU_inv, dataset_key: plates, split: test}
 rows:
   - {id: edge, method: Edge, preset: edge, printed: {Plates/mIoU_full: 90.0}, origin: guess}
 origins:
@@ -291,9 +291,9 @@ def test_a_preset_that_is_built_in_is_not_copied_into_the_record(desk: Path) -> 
 
 def test_spec_and_the_choices_that_it_makes_exclude_one_another(desk: Path, cli: Cli) -> None:
     (desk / "own.yaml").write_text(TABLE)
-    done = cli("table", "--spec", "own.yaml", "--methods", "visible")
+    done = cli("table", "--spec", "own.yaml", "--method", "visible")
     assert done.returncode == 2
-    assert "the file of the table own.yaml says which rows, columns and protocols: leave out --methods" in done.stderr
+    assert "the file of the table own.yaml says which rows, columns and protocols: leave out --method" in done.stderr
 
 
 def test_a_changed_protocol_is_ranked_with_no_other(desk: Path, cli: Cli) -> None:

@@ -195,9 +195,9 @@ assert [name for name in {HEAVY!r} if u.find_spec(name)] == []
 assert not any(u.find_spec(name) for name in ("methods", "datasets", "configs", "tests"))
 print(amodal_bench.__file__, sys.prefix, sep="\\n")
 """
-    place, prefix = run("python", "-I", "-c", code).stdout.splitlines()
-    assert Path(place).is_relative_to(prefix)
-    assert not Path(place).is_relative_to(ROOT)
+    location, prefix = run("python", "-I", "-c", code).stdout.splitlines()
+    assert Path(location).is_relative_to(prefix)
+    assert not Path(location).is_relative_to(ROOT)
 
 
 def test_list_shows_every_method_dataset_and_protocol(run: Run) -> None:

@@ -70,10 +70,11 @@ def bench(cli: Cli, path: Path) -> CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("place", "end"), [*(("in_constructor", end) for end in ENDS), ("in_load", "sys.exit(0)"), ("in_load", "exit(0)")]
+    ("where", "end"),
+    [*(("in_constructor", end) for end in ENDS), ("in_load", "sys.exit(0)"), ("in_load", "exit(0)")],
 )
-def test_no_exit_of_a_plugin_ends_the_command(place: str, end: str, cli: Cli, tmp_path: Path) -> None:
-    path = plugin(tmp_path, **{place: end})
+def test_no_exit_of_a_plugin_ends_the_command(where: str, end: str, cli: Cli, tmp_path: Path) -> None:
+    path = plugin(tmp_path, **{where: end})
     line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if end in text)
     done = bench(cli, path)
     assert done.returncode == 2

@@ -19,15 +19,15 @@ RATES = np.array([0, 0.005, 0.2, 0.4, 0.7, 1])
 def test_the_default_buckets_put_every_rate_into_one() -> None:
     buckets = find_protocol("instance-mean/1").buckets
     assert [str(b) for b in buckets] == ["{0}", "(0, 0.2)", "[0.2, 0.4)", "[0.4, 0.7)", "[0.7, 1]"]
-    places = np.stack([b.contains(RATES) for b in buckets])
-    assert places.argmax(axis=0).tolist() == [0, 1, 2, 3, 4, 4]
+    inside = np.stack([b.contains(RATES) for b in buckets])
+    assert inside.argmax(axis=0).tolist() == [0, 1, 2, 3, 4, 4]
     dense = np.stack([b.contains(np.linspace(0, 1, 1001)) for b in buckets])
     assert (dense.sum(axis=0) == 1).all()
 
 
 def test_conddiffs_buckets_leave_its_gap() -> None:
-    places = np.stack([b.contains(RATES) for b in find_protocol("conddiff/1").buckets])
-    assert places.sum(axis=0).tolist() == [1, 0, 1, 1, 1, 1]
+    inside = np.stack([b.contains(RATES) for b in find_protocol("conddiff/1").buckets])
+    assert inside.sum(axis=0).tolist() == [1, 0, 1, 1, 1, 1]
 
 
 def test_a_bare_name_is_the_newest_version() -> None:

@@ -12,7 +12,7 @@ from amodal_bench.files.package import CONFIGS
 from amodal_bench.resolve.presets import find_preset
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.tables.names import check_names, known_names
-from amodal_bench.tables.spec import TableSpec, find_table, read_spec, tables
+from amodal_bench.tables.spec import ColumnSpec, RowSpec, TableSpec, find_table, read_spec, tables
 
 LIST = Path(__file__).parent / "data" / "published_numbers.csv"
 
@@ -22,8 +22,8 @@ def published(spec: TableSpec) -> Iterator[tuple[str, str, str, str, str, str, f
     for row in spec.rows:
         for column in spec.columns:
             if column.id in row.printed:
-                place = (spec.paper, row.source or spec.table, row.method, row.setting, column.dataset, column.metric)
-                yield *place, row.printed[column.id], row.backbone
+                cell = (spec.paper, row.source or spec.table, row.method, row.setting, column.dataset, column.metric)
+                yield *cell, row.printed[column.id], row.backbone
 
 
 def test_every_published_value_is_the_one_in_the_list_and_none_is_missing() -> None:
@@ -82,10 +82,16 @@ def test_a_shipped_table_names_what_there_is(path: Path) -> None:
         assert find_preset(name, registry).name == name
 
 
+def test_the_former_keys_of_a_table_are_read() -> None:
+    row = RowSpec.model_validate({"id": "a", "method": "A", "who": "a", "own": True})
+    assert (row.method_id, row.proposed) == ("a", True)
+    assert ColumnSpec.model_validate({"dataset": "KINS", "key": "kins"}).dataset_key == "kins"
+
+
 def test_the_tables_name_what_they_re_make() -> None:
     named = {row.preset for spec in tables().values() for row in spec.rows if row.preset}
     assert {"conddiff", "conddiff-zeroshot", *(f"conddiff-{letter}" for letter in "abcdefghij")} <= named
-    assert {c.key for c in find_table("conddiff-3").columns} >= {"kins", "cocoa_cls", "d2sa"}
+    assert {c.dataset_key for c in find_table("conddiff-3").columns} >= {"kins", "cocoa_cls", "d2sa"}
 
 
 @pytest.mark.parametrize(
@@ -95,8 +101,9 @@ def test_the_tables_name_what_they_re_make() -> None:
          r"references: unknown method or preset 'convex_hul'\. Did you mean 'convex_hull'\? Known: "),
         ("preset: conddiff\n", "preset: condiff\n",
          r"row conddiff-amo: preset: unknown method or preset 'condiff'\. Did you mean 'conddiff'\?"),
-        ("key: kins,", "key: kin,", r"column KINS/mIoU_full: key: unknown dataset 'kin'\. Did you mean 'kins'\?"),
-        ("key: kins, split: test", "key: kins, split: tset",
+        ("dataset_key: kins,", "dataset_key: kin,",
+         r"column KINS/mIoU_full: dataset_key: unknown dataset 'kin'\. Did you mean 'kins'\?"),
+        ("dataset_key: kins, split: test", "dataset_key: kins, split: tset",
          r"column KINS/mIoU_full: split: unknown split 'tset'\. Did you mean 'test'\? Known: test, train\."),
         ("title: ", "derived_from: conddiff-8\ntitle: ",
          r"derived_from: unknown table 'conddiff-8'\. Did you mean 'conddiff-\d'\?"),

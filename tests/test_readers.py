@@ -190,5 +190,5 @@ def test_ties_are_best_together(tmp_path: Path, said: Callable[..., str]) -> Non
     results = tmp_path / "results"
     healthy(results)
     damaged(results, "copy", lambda run: None)
-    told = said("table", "--results", results, "--methods", "dilate,copy", "--metrics", "mIoU_full", "--no-floor")
+    told = said("table", "--results", results, "--method", "dilate,copy", "--metrics", "mIoU_full", "--no-floor")
     assert told.count("**55.7**") == 2

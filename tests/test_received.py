@@ -12,7 +12,7 @@ import pytest
 
 from amodal_bench.errors import DatasetNotReady, Refused, RunDamaged
 from amodal_bench.figures.source import open_source, predicted_masks, readable_masks
-from amodal_bench.resolve import places
+from amodal_bench.resolve import known_roots
 from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.results.finished import FinishedRun, load
 from amodal_bench.store.folder import RunFolder, find_runs
@@ -152,14 +152,14 @@ def test_what_is_remembered_belongs_to_the_name_and_the_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AMODAL_BENCH_CACHE", str(tmp_path / "cache"))
-    place = DataFlags(root=tmp_path, image_root=tmp_path / "images")
-    places.remember("kins", "f" * 64, place)
-    assert places.remembered("kins", "f" * 64) == place
-    assert places.remembered("kins", "../" * 9) == places.remembered("coco_a", "f" * 64) == DataFlags()
+    flags = DataFlags(root=tmp_path, image_root=tmp_path / "images")
+    known_roots.remember("kins", "f" * 64, flags)
+    assert known_roots.remembered("kins", "f" * 64) == flags
+    assert known_roots.remembered("kins", "../" * 9) == known_roots.remembered("coco_a", "f" * 64) == DataFlags()
     (note,) = (tmp_path / "cache" / "places").iterdir()
     for damage in (b"", b"[]", b"null", b'{"root": 3}', b'{"root": "/no/such"}', b"\xff"):
         note.write_bytes(damage)
-        assert places.remembered("kins", "f" * 64) == DataFlags()
+        assert known_roots.remembered("kins", "f" * 64) == DataFlags()
 
 
 @pytest.mark.parametrize(

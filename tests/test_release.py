@@ -14,39 +14,37 @@ from amodal_bench.results.select import results_runs
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import to_markdown
 from amodal_bench.tables.spec import find_table
-from tests.conftest import CommandLine
+from tests.conftest import Cli
 
 OTHER = "not the published data (images: 3, published 7,517)"
 PLUGINS = Path(__file__).parent / "plugins"
 
 
 @pytest.fixture
-def squares_as_kins(tmp_path: Path, command_line: CommandLine) -> Path:
+def squares_as_kins(tmp_path: Path, cli: Cli) -> Path:
     """Made scenes in KINS' layout, three images of the split test."""
     out = tmp_path / "kins"
     arguments = ("export", "squares", "--plugin", PLUGINS / "squares.py", "--format", "kins-2020", "--limit", "8")
-    done = command_line(*arguments, "--split", "test", "--target-split", "test", "--out", out)
+    done = cli(*arguments, "--split", "test", "--target-split", "test", "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
 
-def test_files_in_a_published_layout_fill_no_cell_unmarked(
-    squares_as_kins: Path, tmp_path: Path, command_line: CommandLine
-) -> None:
+def test_files_in_a_published_layout_fill_no_cell_unmarked(squares_as_kins: Path, tmp_path: Path, cli: Cli) -> None:
     results = ("--results", tmp_path / "results")
-    done = command_line("bench", "-m", "visible", "-d", "kins", "--root", squares_as_kins, *results)
+    done = cli("bench", "-m", "visible", "-d", "kins", "--root", squares_as_kins, *results)
     assert done.returncode == 0, done.stderr
     assert f"{OTHER}; it fills no cell of a paper's table" in " ".join(done.stdout.split())
-    assert f"visible: {OTHER}" in command_line("score", tmp_path / "results").stdout
+    assert f"visible: {OTHER}" in cli("score", tmp_path / "results").stdout
     (run,) = results_runs(tmp_path / "results").runs
     assert (run.state, run.other_data) == ("complete", OTHER)
-    assert f"{run.address} is on {OTHER}." in command_line("table", *results).stdout
-    command_line("report", *results, "--gallery", "0", "--draws", "10", "--protocol", "pooled/1")
+    assert f"{run.address} is on {OTHER}." in cli("table", *results).stdout
+    cli("report", *results, "--gallery", "0", "--draws", "10", "--protocol", "pooled/1")
     assert OTHER in (tmp_path / "results" / "report" / "index.html").read_text()
-    told = command_line("tables", "conddiff-3", *results, "--out", tmp_path / "tables").stdout
+    told = cli("tables", "conddiff-3", *results, "--out", tmp_path / "tables").stdout
     assert f"visible on KINS: not shown, {run.address} is on {OTHER}" in " ".join(told.split())
     assert "0 of" in told
-    assert "2 of" in command_line("tables", "conddiff-3", "--other-data", *results, "--out", tmp_path / "tables").stdout
+    assert "2 of" in cli("tables", "conddiff-3", "--other-data", *results, "--out", tmp_path / "tables").stdout
     table = PaperTable(find_table("conddiff-3"), results_runs(tmp_path / "results"), other_data=True)
     assert "(other data)" in to_markdown(table.sheet())
     assert all(cell.rank == "" for _, cells in table.sheet().rows for cell in cells if cell.flag)

@@ -137,12 +137,12 @@ def test_min_hidden_takes_stray_pixels_for_no_occlusion() -> None:
 def many(rng: np.random.Generator) -> list[Triple]:
     """Objects of very different sizes, half of them in full view, with predictions that miss and leak a little."""
     triples = []
-    for place in range(60):
-        side = 60 if place % 8 == 0 else int(rng.integers(8, 18))
+    for index in range(60):
+        side = 60 if index % 8 == 0 else int(rng.integers(8, 18))
         amodal = np.zeros((90, 90), dtype=np.bool_)
         amodal[10 : 10 + side, 10 : 10 + side] = True
         visible = amodal.copy()
-        if place % 2:
+        if index % 2:
             visible[:, 10 : 10 + int(side * rng.uniform(0.1, 0.8))] = False
         miss = int(rng.integers(0, 4))
         predicted = np.roll(amodal, int(rng.integers(0, 3)), axis=0)

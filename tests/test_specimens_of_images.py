@@ -94,9 +94,9 @@ def test_folders_of_masks_are_read(cases: Path, folder: str) -> None:
 )
 def test_folders_of_what_is_no_mask_or_photo_are_told(cases: Path, folder: str, told: str) -> None:
     dataset = load_dataset("folder", root=cases / folder)
-    for place in range(2):
+    for index in range(2):
         with pytest.raises(BadRecord, match=told):
-            dataset[place]
+            dataset[index]
 
 
 @pytest.mark.parametrize("folder", ["cp_root", "cp_amodal_annotations", "cp_images_sub", "cp_coco2017", "ok_coco_a"])
@@ -125,9 +125,9 @@ def test_one_photo_never_stands_for_two_scenes(cases: Path) -> None:
         dataset[1]
     for root, images in ((cases / "sail_flat2", None), (cases / "sail_flat", cases / "sail_flat/scene_a")):
         dataset = load_dataset("sailvos", root=root, image_root=images)
-        for place in range(2):
+        for index in range(2):
             with pytest.raises(BadRecord, match=r"2 names .*\(scene_a/000001\.bmp, scene_b/000001\.bmp\): which of"):
-                dataset[place]
+                dataset[index]
 
 
 def test_clips_and_annotators_stay_apart(cases: Path) -> None:

@@ -25,7 +25,7 @@ from amodal_bench.results.rank import ranks
 from amodal_bench.results.select import RunQuery, Selection, results_runs
 from amodal_bench.store.folder import RunFolder
 from amodal_bench.store.rows import INSTANCES, TIMINGS, write_table
-from amodal_bench.tables.measured import Wanted, build
+from amodal_bench.tables.measured import TableRequest, build
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import escape_markdown, escape_tex, to_csv, to_markdown, to_tex
 from amodal_bench.tables.sheet import Cell, Heading, Sheet
@@ -120,7 +120,7 @@ def test_a_table_of_12_345_rows_agrees_with_plain_python_under_every_protocol(
 ) -> None:
     frame = counts(rng, 12_345)
     make_run(tmp_path, frame)
-    sheet = build(results_runs(tmp_path), Wanted(protocols=list(protocols().values()), floor=False))
+    sheet = build(results_runs(tmp_path), TableRequest(protocols=list(protocols().values()), floor=False))
     rows = frame.to_numpy().tolist()
     assert len(sheet.records) == sum(1 + (p.invisible != "none") for p in protocols().values())
     for record in sheet.records:
@@ -208,12 +208,12 @@ def test_other_options_parameters_splits_and_settings_do_not_fill_a_cell(
 
 
 def test_an_average_needs_all_its_datasets(tmp_path: Path, rng: np.random.Generator) -> None:
-    places = {"coco_a": "val", "bsds_a": "test", "kins": "test", "fishbowl": "test", "sailvos": "val"}
+    splits = {"coco_a": "val", "bsds_a": "test", "kins": "test", "fishbowl": "test", "sailvos": "val"}
     spec = find_table("tuning-free-1")
-    for place, (dataset, split) in enumerate(places.items()):
+    for index, (dataset, split) in enumerate(splits.items()):
         (average,) = [r for r in papers(tmp_path, spec) if r["row"] == "SAM" and r["dataset"] == "avg-of-5"]
         assert average["measured"] is None
-        make_run(tmp_path, counts(rng, 40 + place), "sam", dataset, spec={"split": split})
+        make_run(tmp_path, counts(rng, 40 + index), "sam", dataset, spec={"split": split})
     values = {r["dataset"]: r["measured"] for r in papers(tmp_path, spec) if r["row"] == "SAM"}
     assert values.pop("avg-of-5") == pytest.approx(sum(values.values()) / 5)
     gap = {
@@ -225,13 +225,15 @@ def test_an_average_needs_all_its_datasets(tmp_path: Path, rng: np.random.Genera
 def test_seeds_of_one_spec_are_a_mean_with_its_spread(tmp_path: Path, rng: np.random.Generator) -> None:
     for seed in range(3):
         make_run(tmp_path, counts(rng, 60), key=str(seed) * 12, spec={"seed": seed})
-    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], buckets=True))
+    sheet = build(
+        results_runs(tmp_path), TableRequest([find_protocol("pooled/1")], metrics=["mIoU_full"], buckets=True)
+    )
     single = [
         Selection([run]) for run in results_runs(tmp_path).runs
     ]  # fmt: skip
-    alone = [build(book, Wanted([find_protocol("pooled/1")], buckets=True)).records for book in single]
-    for place, record in enumerate(r for r in sheet.records if r["method"] == "m"):
-        values = [float(rows[place]["measured"] or 0) for rows in alone]
+    alone = [build(book, TableRequest([find_protocol("pooled/1")], buckets=True)).records for book in single]
+    for index, record in enumerate(r for r in sheet.records if r["method"] == "m"):
+        values = [float(rows[index]["measured"] or 0) for rows in alone]
         assert record["measured"] == pytest.approx(np.mean(values))
         assert record["sd"] == pytest.approx(np.std(values, ddof=1))
         assert record["seeds"] == 3
@@ -246,7 +248,7 @@ def test_partial_runs_and_runs_with_errors_are_flagged_and_not_ranked(tmp_path: 
     make_run(tmp_path, frame.iloc[:30].assign(v2=0, v6=0), "part", key="2" * 12, planned=90)
     broken = frame.assign(status=["error" if k == 4 else "ok" for k in range(90)], v1=0, v2=0)
     make_run(tmp_path, broken, "broken", key="3" * 12)
-    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"]))
+    sheet = build(results_runs(tmp_path), TableRequest([find_protocol("pooled/1")], metrics=["mIoU_full"]))
     cells = {labels[0]: row[0] for labels, row in sheet.rows}
     assert [cells[name].rank for name in ("a", "b", "part", "broken", FLOOR)] == ["second", "best", "", "", ""]
     assert (cells["part"].flag, cells["broken"].flag) == ("partial: 30 of 90", "1 error")
@@ -256,10 +258,10 @@ def test_partial_runs_and_runs_with_errors_are_flagged_and_not_ranked(tmp_path: 
 
 
 def test_runs_on_other_data_stand_in_columns_of_their_own(tmp_path: Path, rng: np.random.Generator) -> None:
-    for place, mark in enumerate("ab"):
+    for index, mark in enumerate("ab"):
         make_run(tmp_path, counts(rng, 30), key=mark * 12, spec={"fingerprint": mark * 64})
-        make_run(tmp_path, counts(rng, 30), "other", key=f"{place}" * 12, spec={"fingerprint": mark * 64})
-    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_full"], floor=False))
+        make_run(tmp_path, counts(rng, 30), "other", key=f"{index}" * 12, spec={"fingerprint": mark * 64})
+    sheet = build(results_runs(tmp_path), TableRequest([find_protocol("pooled/1")], metrics=["mIoU_full"], floor=False))
     assert [labels[0] for labels, _ in sheet.rows] == ["m", "other"]
     assert ["aaaaaaaa" in sheet.columns[0].group, "bbbbbbbb" in sheet.columns[1].group] == [True, True]
 
@@ -281,7 +283,7 @@ def test_a_paper_table_shows_no_number_where_two_runs_of_one_name_differ(
 def test_one_name_with_other_parameters_gets_a_line_a_key(tmp_path: Path, rng: np.random.Generator) -> None:
     for steps in (1, 2):
         make_run(tmp_path, counts(rng, 30), key=str(steps) * 12, spec={"params": {"steps": steps}})
-    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], floor=False))
+    sheet = build(results_runs(tmp_path), TableRequest([find_protocol("pooled/1")], floor=False))
     assert [labels[0] for labels, _ in sheet.rows] == ["m [111111111111]", "m [222222222222]"]
 
 
@@ -307,13 +309,13 @@ def test_missing_rows_newer_schemas_and_cut_off_records_are_refused(tmp_path: Pa
 def test_a_bucket_with_nothing_in_it_is_empty_in_every_format(tmp_path: Path, rng: np.random.Generator) -> None:
     frame = counts(rng, 30).assign(v2=0, v3=0)
     make_run(tmp_path, frame)
-    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], metrics=["mIoU_inv"], buckets=True))
+    sheet = build(results_runs(tmp_path), TableRequest([find_protocol("pooled/1")], metrics=["mIoU_inv"], buckets=True))
     assert {r["measured"] for r in sheet.records if not math.isnan(float(r["measured"] or 0))} <= {None}
     assert "nan" not in (to_markdown(sheet) + to_tex(sheet) + to_csv(sheet)).lower()
 
 
 def test_the_floor_is_left_out_where_a_run_is_it() -> None:
-    wanted = Wanted([find_protocol("pooled/1")], query=RunQuery(datasets=["squares"]))
+    wanted = TableRequest([find_protocol("pooled/1")], query=RunQuery(datasets=["squares"]))
     book = results_runs(RUNS)
     assert FLOOR not in [labels[0] for labels, _ in build(book, wanted).rows]
     without = Selection([run for run in book.runs if run.name != "visible"])
@@ -324,7 +326,7 @@ def test_the_floor_is_left_out_where_a_run_is_it() -> None:
 
 def test_names_come_out_as_they_are_whatever_they_hold(tmp_path: Path, rng: np.random.Generator) -> None:
     make_run(tmp_path, counts(rng, 30), name=NASTY)
-    sheet = build(results_runs(tmp_path), Wanted([find_protocol("pooled/1")], title=NASTY))
+    sheet = build(results_runs(tmp_path), TableRequest([find_protocol("pooled/1")], title=NASTY))
     markdown, tex = to_markdown(sheet), to_tex(sheet)
     assert "<b>" not in markdown
     assert "&lt;b&gt;&amp;amp;&lt;/b&gt;" in markdown
@@ -387,8 +389,8 @@ def test_the_tables_command_writes_all_and_says_what_to_do_without_runs(tmp_path
 def test_the_table_command_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     cases: list[tuple[list[str | Path], type[Refused], str]] = [
         (["--results", tmp_path], Refused, "holds no finished run; make one"),
-        (["--results", RUNS, "--methods", "dilated"], UnknownName, "Did you mean 'dilate'?"),
-        (["--results", RUNS, "--datasets", "square"], UnknownName, "Did you mean 'squares'?"),
+        (["--results", RUNS, "--method", "dilated"], UnknownName, "Did you mean 'dilate'?"),
+        (["--results", RUNS, "--dataset", "square"], UnknownName, "Did you mean 'squares'?"),
         (["--results", RUNS, "--metrics", "mIoU_ful"], UnknownName, "Did you mean 'mIoU_full'?"),
         (["--results", RUNS, "--format", "html"], UnknownName, "unknown format 'html'"),
         (["--results", RUNS, "-m", "dilate", "-d", "synthetic"], Refused, "no finished run of dilate on synthetic"),

@@ -21,7 +21,7 @@ import pytest
 
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
 from amodal_bench.results.select import results_runs
-from amodal_bench.tables.measured import Wanted, build
+from amodal_bench.tables.measured import TableRequest, build
 from amodal_bench.tables.render import FORMATS
 from amodal_bench.text.csv_text import cell, from_cell
 from amodal_bench.text.printable import printable
@@ -199,14 +199,14 @@ def test_commands_that_read_the_dataset(
     ids=lambda value: "-".join(value[:2]) if isinstance(value, tuple) else "",
 )
 def test_commands_that_read_runs(arguments: tuple[str, ...], seen: str, home: Path) -> None:
-    places = {
+    folders = {
         "RUNS": [str(home / "results")],
         "VISIBLE": [str(run(home, "visible"))],
         "HULL": [str(run(home, "convex_hull"))],
         "ATTACKER": [str(run(home, "hostile"))],
         "PLUGIN": plugin(home),
     }
-    end = in_terminal(home, *(part for name in arguments for part in places.get(name, [name])))
+    end = in_terminal(home, *(part for name in arguments for part in folders.get(name, [name])))
     check(end, 0)
     assert re.search(seen, end.text), end.text
     if arguments[0] == "export-run":
@@ -243,7 +243,9 @@ def test_names_that_are_no_utf8_are_shown_and_refused(tmp_path: Path) -> None:
 
 def test_names_in_tables_take_no_effect(home: Path) -> None:
     """Markdown: no cell more than the columns, no HTML, no line more; LaTeX: no command; CSV: no formula."""
-    sheet = build(results_runs(home / "results"), Wanted(protocols=[find_protocol(DEFAULT)], title=f"<b>={PLACE}"))
+    sheet = build(
+        results_runs(home / "results"), TableRequest(protocols=[find_protocol(DEFAULT)], title=f"<b>={PLACE}")
+    )
     texts = {name: write(sheet) for name, write in FORMATS.items()}
     table = [line for line in texts["md"].splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1

@@ -87,9 +87,9 @@ def test_every_cut_is_refused(tmp_path: Path) -> None:
 def test_every_bit_of_a_header_flipped_is_read_or_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "a.safetensors", {**with_tensor(), "__metadata__": {"a": "b"}})
     whole = path.read_bytes()
-    for place in range(8 * (len(whole) - 16)):
+    for bit in range(8 * (len(whole) - 16)):
         flipped = bytearray(whole)
-        flipped[place // 8] ^= 1 << place % 8
+        flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
         try:
             load_file(path)

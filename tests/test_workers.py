@@ -297,9 +297,9 @@ def test_rows_that_nobody_brings_are_an_error_with_its_reason(job: Any, monkeypa
 
 
 def _orders(facts: dict[str, Any]) -> Any:
-    from amodal_bench.running.child import Orders
+    from amodal_bench.running.child import WorkerOrders
 
-    return Orders(**{**facts, "skip": tuple(f"squares/test/{k // 3:02d}/{k % 3}" for k in range(2, 24))})
+    return WorkerOrders(**{**facts, "skip": tuple(f"squares/test/{k // 3:02d}/{k % 3}" for k in range(2, 24))})
 
 
 def test_what_killed_processes_left_is_swept_up(job: Any) -> None:

@@ -73,7 +73,7 @@ def _guarded(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (SystemExit, typer.Exit) as end:
-            if isinstance(end, typer.Exit) and _places(end)[-1][0].is_relative_to(_OWN):
+            if isinstance(end, typer.Exit) and _locations(end)[-1][0].is_relative_to(_OWN):
                 raise
             raise Refused(_asked_to_end(end)) from end
         except BrokenPipeError as error:  # never standard output's: see streams
@@ -139,7 +139,7 @@ def _misused(error: Any) -> int:
 def _asked_to_end(end: SystemExit | typer.Exit) -> str:
     """Names the innermost place outside Python's own library, which holds `exit` and argparse."""
     code = end.exit_code if isinstance(end, typer.Exit) else end.code
-    file, line = [place for place in _places(end) if not _in_library(place[0])][-1]
+    file, line = [location for location in _locations(end) if not _in_library(location[0])][-1]
     return (
         f"a plugin asked to end the process with {code!r} ({file}, line {line}): that is refused, since it would "
         "pass for the end of the command; let the plugin raise an error that says what is wrong"
@@ -150,6 +150,6 @@ def _in_library(file: Path) -> bool:
     return file.name.startswith("<") or (file.is_relative_to(_LIBRARY) and "site-packages" not in file.parts)
 
 
-def _places(end: BaseException) -> list[tuple[Path, int | None]]:
+def _locations(end: BaseException) -> list[tuple[Path, int | None]]:
     """Files and lines that an exception came through, the innermost last."""
     return [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(end.__traceback__)]

@@ -74,7 +74,7 @@ def _methods(registry: Registry, broken: list[str]) -> Table:
     return _table("methods and presets", ("name", "what", "needs", "state"), rows)
 
 
-def _origin(kind: configs.Kind, name: str) -> str:
+def _origin(kind: configs.ConfigKind, name: str) -> str:
     """Where a configuration file comes from: of two that clash, the one from outside."""
     found = [file.origin for file in configs.files(kind) if file.name == name and file.origin]
     return found[0] if found else ""
@@ -111,11 +111,11 @@ def _datasets(registry: Registry, data_root: Path | None, broken: list[str]) -> 
             continue
         root = dataset_location(name, DataFlags(data_root=data_root)).root
         splits = plain(*((s, "bold" if s == card.default_split else "") for s in card.splits), sep=", ")
-        rows.append((name, card.title, splits, _place(name, root, card.embedded), origin))
+        rows.append((name, card.title, splits, _location(name, root, card.embedded), origin))
     return _table("datasets", ("name", "what", "splits", "state"), rows)
 
 
-def _place(name: str, root: Path, embedded: bool) -> Text:
+def _location(name: str, root: Path, embedded: bool) -> Text:
     if embedded:
         return plain(("ready", "green"), " (made on first use)")
     if root.is_dir():
@@ -124,7 +124,7 @@ def _place(name: str, root: Path, embedded: bool) -> Text:
 
 
 def _files(
-    kind: configs.Kind, read: Callable[[Path], T], told: Callable[[T], tuple[str, str]], broken: list[str]
+    kind: configs.ConfigKind, read: Callable[[Path], T], told: Callable[[T], tuple[str, str]], broken: list[str]
 ) -> Table:
     """`told` gives name and title of what was read, or no name where it is the file's."""
     found, faults = configs.read_all(kind, read)

@@ -34,8 +34,8 @@ def tell_errors(console: PlainConsole, folder: RunFolder) -> None:
     rows = rows[rows["status"] == "error"]
     kinds = by_kind(folder.path, zip(rows["id"], rows["error"], strict=True))
     for kind in kinds[:MOST_KINDS]:
-        place = f" - {kind.place}" if kind.place else ""
-        console.print(f"{kind.count} x {kind.text}{place}", style="red", soft_wrap=True)
+        line = f" - {kind.line}" if kind.line else ""
+        console.print(f"{kind.count} x {kind.text}{line}", style="red", soft_wrap=True)
         trace = f"; traceback in {kind.trace}" if kind.trace else ""
         console.print(f"    first at {kind.first}{trace}", soft_wrap=True)
     if len(kinds) > MOST_KINDS:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Kind(StrEnum):
+class FigureKind(StrEnum):
     """What to draw."""
 
     curve = "curve"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 def figure(
-    kind: Annotated[Kind, typer.Argument(help="curve, scatter, bars or grid.")],
+    kind: Annotated[FigureKind, typer.Argument(help="curve, scatter, bars or grid.")],
     method: Annotated[str | None, typer.Option("--method", "-m", metavar="M[,M]", help="Runs of these.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", metavar="D[,D]", help="Runs on these.")] = None,
     split: Annotated[str | None, typer.Option(help="Runs on this split only.")] = None,
@@ -77,7 +77,7 @@ def figure(
     )
     folder = results_root(results)
     found = Selection([open_run(path) for path in run]) if run else _of_results(folder).select(query)
-    pen = _Pen(
+    request = FigureRequest(
         kind=kind,
         protocol=chosen,
         metrics=_metrics(chosen, metric),
@@ -86,14 +86,14 @@ def figure(
         flags=DataFlags(data_root=data_root, root=root, image_root=image_root),
         plugins=o.none_if_empty(plugin),
     )
-    _draw(pen, folder, found, out, metric, named=bool(run))
+    _draw(request, folder, found, out, metric, named=bool(run))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pen:
+class FigureRequest:
     """What to draw of a block of runs, and how."""
 
-    kind: Kind
+    kind: FigureKind
     protocol: Protocol
     metrics: list[str]
     rules: list[Rule]
@@ -103,11 +103,11 @@ class _Pen:
 
     def draw(self, block: Sequence[FinishedRun], tell: Callable[[str], None] | None) -> "Figure":
         """The figure of these runs; raises `Refused` where they do not fit the kind. `tell`: see `grid_figure`."""
-        if self.kind is Kind.curve:
+        if self.kind is FigureKind.curve:
             return curve_figure(block, self.protocol, self.metrics)
-        if self.kind is Kind.bars:
+        if self.kind is FigureKind.bars:
             return bar_figure(block, self.protocol, self.metrics)
-        if self.kind is Kind.scatter:
+        if self.kind is FigureKind.scatter:
             return scatter_figure(*_two(block), self.protocol, self.metrics[0])
         source = open_first(block, self.flags, self.plugins)
         return grid_figure(block, source, self.protocol, self.metrics[0], self.rules, self.seed, tell)
@@ -122,28 +122,32 @@ def _of_results(results: Path) -> Selection:
     raise nothing_left(text, found.left_out)
 
 
-def _draw(pen: _Pen, results: Path, found: Selection, out: Path | None, metric: str | None, named: bool) -> None:
+def _draw(
+    request: FigureRequest, results: Path, found: Selection, out: Path | None, metric: str | None, named: bool
+) -> None:
     """One figure a data block (bars: one of all), and the names of the files that were written.
 
     Where the runs themselves were `named`, none is left out of a grid.
     """
     if out:
         style.targets(out)
-    asked = find_metrics(pen.metrics)
+    asked = find_metrics(request.metrics)
     runs, left_out = [run.with_columns_of(asked) for run in labelled(found.runs)], list(found.left_out)
-    blocks = {"": runs} if pen.kind is Kind.bars else by_data(runs)
+    blocks = {"": runs} if request.kind is FigureKind.bars else by_data(runs)
     if out and len(blocks) > 1:
         raise Refused(f"--out names one figure, these runs make {len(blocks)} ({', '.join(blocks)}): add --dataset")
     console = make_console()
     tell = None if named else left_out.append
-    places = _places(pen.kind, blocks, metric, out, own_folder(results, "report/figures") if out is None else results)
-    for place, block in zip(places, blocks.values(), strict=True):
-        for path in style.save(pen.draw(block, tell), place, DPI if pen.kind is Kind.grid else 300):
-            console.print(str(path), soft_wrap=True)
+    targets = _paths(
+        request.kind, blocks, metric, out, own_folder(results, "report/figures") if out is None else results
+    )
+    for target, block in zip(targets, blocks.values(), strict=True):
+        for saved in style.save(request.draw(block, tell), target, DPI if request.kind is FigureKind.grid else 300):
+            console.print(str(saved), soft_wrap=True)
     tell_left_out(console, left_out)
 
 
-def _places(kind: Kind, data: Iterable[str], metric: str | None, out: Path | None, folder: Path) -> Iterator[Path]:
+def _paths(kind: FigureKind, data: Iterable[str], metric: str | None, out: Path | None, folder: Path) -> Iterator[Path]:
     """Where each block's figure goes, without a suffix unless `out` has one; no two are called alike."""
     taken: set[str] = set()
     for name in data:
@@ -154,15 +158,15 @@ def _places(kind: Kind, data: Iterable[str], metric: str | None, out: Path | Non
         yield out or folder / plain.replace(".", "_")  # what stands behind a dot is the kind of file
 
 
-def _protocol(kind: Kind, name: str, buckets: str | None) -> Protocol:
+def _protocol(kind: FigureKind, name: str, buckets: str | None) -> Protocol:
     protocol = find_protocol(name)
-    text = buckets or (TENTHS if kind is Kind.curve else None)
+    text = buckets or (TENTHS if kind is FigureKind.curve else None)
     return with_buckets(protocol, text) if text else protocol
 
 
-def _metrics(protocol: Protocol, wanted: str | None) -> list[str]:
+def _metrics(protocol: Protocol, metric: str | None) -> list[str]:
     """The metrics to draw; raises `UnknownName`, or `Refused` where the protocol has it not."""
-    asked = find_metrics([wanted] if wanted else None)
+    asked = find_metrics([metric] if metric else None)
     return [metric.name for metric in held(asked, protocol)]
 
 

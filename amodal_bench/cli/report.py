@@ -13,7 +13,7 @@ from amodal_bench.files.names import own_folder
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol, protocols, split_protocols
 from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.report.build import build
-from amodal_bench.report.gallery import Wishes
+from amodal_bench.report.gallery import GallerySettings
 from amodal_bench.resolve.locate import DataFlags, results_root
 
 
@@ -36,7 +36,7 @@ def report(
     console = make_console()
     folder = results_root(results)
     names = split_protocols(protocol) if protocol else [DEFAULT, *(p for p in protocols() if p != DEFAULT)]
-    wishes = Wishes(
+    settings = GallerySettings(
         count=gallery,
         flags=DataFlags(data_root=data_root, root=root, image_root=image_root),
         plugins=o.none_if_empty(plugin),
@@ -45,7 +45,7 @@ def report(
         folder,
         out or own_folder(folder, "report"),
         [find_protocol(name) for name in names],
-        wishes,
+        settings,
         draws,
         lambda text: console.print(text, style="dim"),
     )

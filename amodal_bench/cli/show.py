@@ -66,12 +66,12 @@ def _comparison(title: str, block: Sequence[Summary]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     ranked = {metric: _ranked(block, metric) for metric in metrics}
     several = len({summary.run.seed for summary in block}) > 1
-    for place, summary in enumerate(block):
+    for index, summary in enumerate(block):
         run = summary.run
         name = f"{run.name} (seed {run.seed})" if several else run.name
         table.add_row(
             name + (f" {run.state}" if run.state in ("partial", "running") else ""),
-            *(_cell(summary, metric.name, bold=ranked[metric][place] == "best") for metric in metrics),
+            *(_cell(summary, metric.name, bold=ranked[metric][index] == "best") for metric in metrics),
             *(_cell(summary, first.name, "range", str(interval)) for interval in protocol.subsets),
             str(summary.n),
             str(summary.n_occluded),

@@ -17,7 +17,7 @@ from amodal_bench.files.names import own_folder
 from amodal_bench.resolve.locate import results_root
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.results.select import RunQuery, Selection, nothing_left, results_runs
-from amodal_bench.tables.measured import Wanted, build, no_runs
+from amodal_bench.tables.measured import TableRequest, build, no_runs
 from amodal_bench.tables.names import check_names, known_names
 from amodal_bench.tables.paper import PaperTable
 from amodal_bench.tables.render import FORMATS
@@ -79,8 +79,12 @@ def _all_tables(found: Selection) -> list[TableSpec]:
 
 
 def table(
-    methods: Annotated[str | None, typer.Option("--methods", "-m", help="Names of runs [default: all].")] = None,
-    datasets: Annotated[str | None, typer.Option("--datasets", "-d", help="Datasets [default: all].")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", metavar="M[,M]", help="Names of runs [default: all].")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", metavar="D[,D]", help="Datasets [default: all].")
+    ] = None,
     metrics: o.Metrics = None,
     protocol: o.ProtocolName = None,
     buckets: Annotated[
@@ -103,19 +107,19 @@ def table(
     folder = results_root(results)
     found = results_runs(folder)
     if spec:
-        if methods or datasets or protocol or buckets:
+        if method or dataset or protocol or buckets:
             raise Refused(
-                f"the file of the table {spec} says which rows, columns and protocols: leave out --methods, "
-                "--datasets, --protocol and --buckets, or --spec"
+                f"the file of the table {spec} says which rows, columns and protocols: leave out --method, "
+                "--dataset, --protocol and --buckets, or --spec"
             )
         _tell(FORMATS[format_](PaperTable(_checked(spec, found), found, timings).sheet()), found, out)
         return
-    own = buckets == "protocol"
-    wanted = Wanted(
-        protocols=chosen_protocols(protocol, None if own else buckets),
+    of_protocol = buckets == "protocol"
+    request = TableRequest(
+        protocols=chosen_protocols(protocol, None if of_protocol else buckets),
         query=RunQuery(
-            methods=o.split_list(methods, "methods") if methods else None,
-            datasets=o.split_list(datasets, "datasets") if datasets else None,
+            methods=o.split_list(method, "method") if method else None,
+            datasets=o.split_list(dataset, "dataset") if dataset else None,
         ),
         metrics=o.chosen_metrics(metrics),
         buckets=bool(buckets),
@@ -127,7 +131,7 @@ def table(
     )
     if not found.runs:
         raise nothing_left(no_runs(folder), found.left_out)
-    _tell(FORMATS[format_](build(found, wanted)), found, out)
+    _tell(FORMATS[format_](build(found, request)), found, out)
 
 
 def _tell(text: str, found: Selection, out: Path | None) -> None:

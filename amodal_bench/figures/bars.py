@@ -29,13 +29,13 @@ def bar_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequence[
         style.tidy(axes)
         axes.grid(False, axis="x")
         for group, block in enumerate(blocks.values()):
-            for place, run in enumerate(block):
-                at = group + (place - (len(block) - 1) / 2) * 0.8 / len(block)
+            for index, run in enumerate(block):
+                at = group + (index - (len(block) - 1) / 2) * 0.8 / len(block)
                 _bar(axes, at, 0.72 / len(block), tables[run], name, methods.index(run.label), run)
         axes.set_ylabel(f"{name} (%)")
         axes.set_ylim(0, 109)
     panels[-1].set_xticks(range(len(blocks)), [style.words(name) for name in blocks])
-    handles = [_patch(style.colour(place), style.words(method)) for place, method in enumerate(methods)]
+    handles = [_patch(style.colour(index), style.words(method)) for index, method in enumerate(methods)]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(methods)), frameon=False)
     figure.supxlabel(
         f"{protocol.id}; lines: 95 % intervals; hatched: partial or with errors", fontsize=8, color="#555555"

@@ -40,8 +40,8 @@ def curve_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequenc
     tables = [points(run, protocol, names=names) for run in runs]
     for column, name in enumerate(names):
         upper, lower = panels[0, column], panels[1, column]
-        for place, (run, table) in enumerate(zip(runs, tables, strict=True)):
-            _line(upper, table[table["metric"] == name].dropna(subset=["value", "rate"]), place, style.words(run.label))
+        for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
+            _line(upper, table[table["metric"] == name].dropna(subset=["value", "rate"]), index, style.words(run.label))
         _dress(upper, name)
         _counts(lower, tables[0][tables[0]["metric"] == name], protocol)
     panels[1, 0].set_ylabel("n")
@@ -54,9 +54,9 @@ def curve_figure(runs: Sequence[FinishedRun], protocol: Protocol, names: Sequenc
     return figure
 
 
-def _line(axes: "Axes", table: pd.DataFrame, place: int, label: str) -> None:
-    colour = style.colour(place)
-    axes.plot(table["rate"], table["value"], color=colour, marker=style.marker(place), markersize=5, label=label)
+def _line(axes: "Axes", table: pd.DataFrame, index: int, label: str) -> None:
+    colour = style.colour(index)
+    axes.plot(table["rate"], table["value"], color=colour, marker=style.marker(index), markersize=5, label=label)
     axes.fill_between(table["rate"], table["low"], table["high"], color=colour, alpha=0.18, linewidth=0)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from amodal_bench.errors import RunDamaged
 from amodal_bench.figures import pictures, style
 from amodal_bench.figures.pick import Rule, choose
-from amodal_bench.figures.source import Source, readable_masks
+from amodal_bench.figures.source import SampleSource, readable_masks
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import by_instance
 from amodal_bench.metrics.table import find_metric
@@ -37,7 +37,7 @@ def scores(runs: Sequence[FinishedRun], protocol: Protocol, metric: str) -> pd.D
 
 def grid_figure(
     runs: Sequence[FinishedRun],
-    source: Source,
+    source: SampleSource,
     protocol: Protocol,
     metric: str,
     rules: Sequence[Rule],
@@ -67,8 +67,8 @@ def grid_figure(
     for line, id in enumerate(ids):
         shown = pictures.panels(source.sample(id), {name: masks[name][id] for name in labels}, SIZE)
         values = {name: float(rows[id][name]) for name in labels}
-        for place, (title, image, below) in enumerate(_cells(shown, values)):
-            _show(axes[line, place], image, title if line == 0 else "", below)
+        for column, (title, image, below) in enumerate(_cells(shown, values)):
+            _show(axes[line, column], image, title if line == 0 else "", below)
         _caption(axes[line, 0], id, float(rows[id]["rate"]))
     _legend(figure)
     figure.suptitle(f"{style.words(runs[0].block)} · {metric} · {protocol.id}", fontsize=8, color="#555555")

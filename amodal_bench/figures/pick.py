@@ -9,7 +9,7 @@ import pandas as pd
 
 from amodal_bench.errors import Refused
 
-Kind = Literal["worst", "best", "median", "random", "difference"]
+PickKind = Literal["worst", "best", "median", "random", "difference"]
 _RULE = re.compile(r"([a-z]+):(\d+)")
 _FORMS = "worst:K, best:K, median:K, random:K, difference:K or ids DATASET/SPLIT/IMAGE/ANN, separated by commas"
 
@@ -17,7 +17,7 @@ _FORMS = "worst:K, best:K, median:K, random:K, difference:K or ids DATASET/SPLIT
 class Rule(NamedTuple):
     """At most so many instances of a kind; the kind `id` names one."""
 
-    kind: Kind | Literal["id"]
+    kind: PickKind | Literal["id"]
     most: int = 1
     id: str = ""
 
@@ -30,7 +30,7 @@ def parse_rules(text: str) -> list[Rule]:
 def _parse(part: str) -> Rule:
     match = _RULE.fullmatch(part)
     if match and int(match[2]) > 0:
-        for kind in get_args(Kind):
+        for kind in get_args(PickKind):
             if kind == match[1]:
                 return Rule(kind, int(match[2]))
     if part.count("/") >= 3:
@@ -63,7 +63,7 @@ def _chosen(rule: Rule, table: pd.DataFrame, seed: int) -> list[str]:
     return [str(id) for id in ordered(rule.kind, table, seed)["id"].head(rule.most)]
 
 
-def ordered(kind: Kind, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def ordered(kind: PickKind, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """The defined rows with the ones that `kind` wants first; ties in the order of the ids."""
     if kind == "difference":
         wanted = -(table["a"] - table["b"]).abs()

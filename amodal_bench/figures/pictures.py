@@ -24,7 +24,7 @@ ERRORS: Mapping[str, Rgb] = {
 }
 
 
-class Crop(NamedTuple):
+class CropBox(NamedTuple):
     """A square window in pixels of the image; it may reach outside."""
 
     top: int
@@ -32,14 +32,14 @@ class Crop(NamedTuple):
     side: int
 
 
-def crop_around(mask: Mask, margin: float = MARGIN) -> Crop:
+def crop_around(mask: Mask, margin: float = MARGIN) -> CropBox:
     """The square around a mask's box with a margin, not wider than the image needs."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     side = min(int(np.ceil(max(height, width) * (1 + 2 * margin))), max(mask.shape))
     top = _start(int(rows[0]) + height // 2, side, mask.shape[0])
     left = _start(int(columns[0]) + width // 2, side, mask.shape[1])
-    return Crop(top, left, side)
+    return CropBox(top, left, side)
 
 
 def _start(centre: int, side: int, length: int) -> int:
@@ -49,24 +49,24 @@ def _start(centre: int, side: int, length: int) -> int:
     return int(np.clip(centre - side // 2, 0, length - side))
 
 
-def cut(image: Image, crop: Crop, size: int) -> Image:
+def cut(image: Image, crop: CropBox, size: int) -> Image:
     """The window (size, size, 3) of an image; what lies outside is grey."""
     window = np.full((crop.side, crop.side, 3), 128, dtype=np.uint8)
-    _place(window, image, crop)
+    _put(window, image, crop)
     way = PIL.Image.Resampling.LANCZOS if crop.side > size else PIL.Image.Resampling.BILINEAR
     picture = PIL.Image.fromarray(window).resize((size, size), way)
     return np.asarray(picture)
 
 
-def cut_mask(mask: Mask, crop: Crop, size: int) -> Mask:
+def cut_mask(mask: Mask, crop: CropBox, size: int) -> Mask:
     """The window (size, size) of a mask."""
     window = np.zeros((crop.side, crop.side), dtype=np.uint8)
-    _place(window, mask, crop)
+    _put(window, mask, crop)
     picture = PIL.Image.fromarray(window * np.uint8(255)).resize((size, size), PIL.Image.Resampling.BILINEAR)
     return np.asarray(picture) > 127
 
 
-def _place(window: NDArray[np.uint8], whole: NDArray[np.uint8] | Mask, crop: Crop) -> None:
+def _put(window: NDArray[np.uint8], whole: NDArray[np.uint8] | Mask, crop: CropBox) -> None:
     top, left = max(crop.top, 0), max(crop.left, 0)
     bottom, right = (min(s + crop.side, n) for s, n in zip(crop[:2], whole.shape[:2], strict=True))
     window[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left] = whole[top:bottom, left:right]

@@ -17,24 +17,24 @@ from amodal_bench.results.select import nothing_left, readable
 from amodal_bench.types import MOST_PIXELS, AmodalSample, Mask
 
 
-class Source:
+class SampleSource:
     """The samples of a data block by id."""
 
     def __init__(self, dataset: AnyDataset) -> None:
         self._dataset = dataset
-        self._places = {id: place for place, id in enumerate(dataset.ids())}
+        self._indices = {id: index for index, id in enumerate(dataset.ids())}
 
     def sample(self, id: str) -> AmodalSample:
         """The instance of that id; raises `DatasetNotReady` where it or its files cannot be read."""
-        if id not in self._places:
+        if id not in self._indices:
             raise DatasetNotReady(f"{self._dataset.card.title} {self._dataset.split} has no instance {id} here")
         try:
-            return self._dataset[self._places[id]]
+            return self._dataset[self._indices[id]]
         except BadRecord as error:
             raise DatasetNotReady(str(error)) from None
 
 
-def open_first(runs: Sequence[FinishedRun], here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
+def open_first(runs: Sequence[FinishedRun], here: DataFlags, plugins: Sequence[Path] = ()) -> SampleSource:
     """Open the dataset of runs on the same instances as the first says for which that goes (`open_source`)."""
     faults = []
     for run in runs:
@@ -45,7 +45,7 @@ def open_first(runs: Sequence[FinishedRun], here: DataFlags, plugins: Sequence[P
     raise faults[0]
 
 
-def open_source(run: FinishedRun, here: DataFlags, plugins: Sequence[Path] = ()) -> Source:
+def open_source(run: FinishedRun, here: DataFlags, plugins: Sequence[Path] = ()) -> SampleSource:
     """Open a run's dataset: from the folders given here, else from where it lay when it was used on this machine.
 
     Raises `Refused` (`DatasetNotReady` where files are missing, as they are on a laptop that only holds results) where
@@ -57,7 +57,7 @@ def open_source(run: FinishedRun, here: DataFlags, plugins: Sequence[Path] = ())
     opened = recorded.open(here)
     if fault := recorded.fingerprint_fault(opened):
         raise DatasetNotReady(fault)
-    return Source(opened.dataset)
+    return SampleSource(opened.dataset)
 
 
 def predicted_masks(run: FinishedRun, ids: Collection[str]) -> dict[str, Mask]:

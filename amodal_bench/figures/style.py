@@ -25,14 +25,14 @@ def metric_names(protocol: Protocol) -> list[str]:
     return [metric.name for metric in headline() if metric.within(protocol)]
 
 
-def colour(place: int) -> str:
-    """Colour of the method at `place`."""
-    return COLOURS[place % len(COLOURS)]
+def colour(index: int) -> str:
+    """Colour of the method at `index`."""
+    return COLOURS[index % len(COLOURS)]
 
 
-def marker(place: int) -> str:
-    """Marker of the method at `place`."""
-    return MARKERS[place % len(MARKERS)]
+def marker(index: int) -> str:
+    """Marker of the method at `index`."""
+    return MARKERS[index % len(MARKERS)]
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -86,11 +86,11 @@ def file_digests(root: Path, names: Sequence[str], cache: Path | None = None) ->
         book.parent.mkdir(parents=True, exist_ok=True)
         with _alone(book.with_suffix(".lock")):
             digests = _noted(book, stamps)
-            for places in _spells(stamps, digests, base):
-                paths = [f"{base}/{names[place]}" for place in places]
-                for place, digest in zip(places, hashed(paths, stamps["size"].take(places).to_pylist()), strict=True):
-                    digests[place] = digest
-                _keep(book, stamps.take(places), [digests[place] for place in places], now)
+            for indices in _spells(stamps, digests, base):
+                paths = [f"{base}/{names[index]}" for index in indices]
+                for index, digest in zip(indices, hashed(paths, stamps["size"].take(indices).to_pylist()), strict=True):
+                    digests[index] = digest
+                _keep(book, stamps.take(indices), [digests[index] for index in indices], now)
     return digests
 
 
@@ -113,15 +113,15 @@ def _noted(book: Path, stamps: pa.Table) -> list[str | None]:
 def _spells(stamps: pa.Table, digests: Sequence[str | None], base: Path) -> Iterator[list[int]]:
     """The places of the files that are to be hashed, in parts that are noted down one by one."""
     sizes = stamps["size"].to_pylist()
-    missing = [place for place, digest in enumerate(digests) if digest is None and sizes[place] is not None]
-    total = sum(sizes[place] for place in missing)
+    missing = [index for index, digest in enumerate(digests) if digest is None and sizes[index] is not None]
+    total = sum(sizes[index] for index in missing)
     told = len(missing) > _TOLD_FILES or total > _TOLD_BYTES
     if told:
         log.info("reading %d files of %s to tell what they hold, once (%.1f GB)", len(missing), base, total / 1e9)
     spell, size = list[int](), 0
-    for done, place in enumerate(missing, 1):
-        spell.append(place)
-        size += sizes[place]
+    for done, index in enumerate(missing, 1):
+        spell.append(index)
+        size += sizes[index]
         if len(spell) == _SPELL_FILES or size > _SPELL_BYTES or done == len(missing):
             yield spell
             if told:

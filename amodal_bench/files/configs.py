@@ -17,13 +17,13 @@ from amodal_bench.errors import Refused
 from amodal_bench.files import machine
 from amodal_bench.files.package import CONFIGS
 
-Kind = Literal["methods", "protocols", "tables", "train"]
+ConfigKind = Literal["methods", "protocols", "tables", "train"]
 GROUP = "amodal_bench.configs"
-_WORDS: dict[Kind, str] = {
+_WORDS: dict[ConfigKind, str] = {
     "methods": "presets", "protocols": "protocols", "tables": "tables", "train": "training files",
 }  # fmt: skip
 _SUFFIXES = (".yaml", ".yml")
-_FOLDERS = ", ".join(f"{kind}/" for kind in get_args(Kind))
+_FOLDERS = ", ".join(f"{kind}/" for kind in get_args(ConfigKind))
 T = TypeVar("T")
 
 
@@ -41,7 +41,7 @@ class ConfigFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ConfigSource:
     """A folder that holds the folders of the kinds; `fault` says why it cannot be read."""
 
     folder: Path
@@ -54,13 +54,13 @@ def is_path(name: str) -> bool:
     return name.endswith(_SUFFIXES)
 
 
-def sources() -> list[Source]:
+def sources() -> list[ConfigSource]:
     """Every place that is looked into; raises `Refused` where ./amodal-bench.yaml names one that is none."""
-    own = [Source(_checked(folder), str(folder)) for folder in machine.read_paths().configs]
-    return [Source(CONFIGS), *own, *_installed()]
+    own = [ConfigSource(_checked(folder), str(folder)) for folder in machine.read_paths().configs]
+    return [ConfigSource(CONFIGS), *own, *_installed()]
 
 
-def files(kind: Kind) -> list[ConfigFile]:
+def files(kind: ConfigKind) -> list[ConfigFile]:
     """All files of a kind, the built-in ones first; a name may stand for several."""
     found: dict[Path, ConfigFile] = {}
     for source in sources():
@@ -71,12 +71,12 @@ def files(kind: Kind) -> list[ConfigFile]:
     return list(found.values())
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: ConfigKind) -> list[str]:
     """Sorted."""
     return sorted({file.name for file in files(kind)})
 
 
-def find(kind: Kind, name: str) -> ConfigFile | None:
+def find(kind: ConfigKind, name: str) -> ConfigFile | None:
     """The file of that name or path, None for an unknown name; raises `Refused` where a name stands for two files."""
     if is_path(name):
         file = by_path(Path(name))
@@ -95,14 +95,14 @@ def by_path(path: Path) -> ConfigFile:
     return ConfigFile(path.absolute(), "given as a file")
 
 
-def refuse_clash(kind: Kind, name: str, given: ConfigFile) -> None:
+def refuse_clash(kind: ConfigKind, name: str, given: ConfigFile) -> None:
     """Raise `Refused` where another file has the name of one that was given by its path."""
     for other in files(kind):
         if other.name == name and other.path.resolve() != given.path.resolve():
             raise _clash(kind, name, other, given)
 
 
-def read_all(kind: Kind, read: Callable[[Path], T]) -> tuple[dict[str, T], dict[str, str]]:
+def read_all(kind: ConfigKind, read: Callable[[Path], T]) -> tuple[dict[str, T], dict[str, str]]:
     """What can be read of a kind, and the faults of what cannot, both by the files' names: one stops no other."""
     found, faults = {}, {}
     for name in names(kind):
@@ -115,7 +115,7 @@ def read_all(kind: Kind, read: Callable[[Path], T]) -> tuple[dict[str, T], dict[
     return found, faults
 
 
-def _clash(kind: Kind, name: str, one: ConfigFile, other: ConfigFile) -> Refused:
+def _clash(kind: ConfigKind, name: str, one: ConfigFile, other: ConfigFile) -> Refused:
     return Refused(f"2 {_WORDS[kind]} are called {name!r}, {one.path} and {other.path}: rename all but one")
 
 
@@ -129,12 +129,12 @@ def _checked(folder: Path) -> Path:
 def _fault_of(folder: Path) -> str:
     if not folder.is_dir():
         return "no such folder"
-    if not any((folder / kind).is_dir() for kind in get_args(Kind)):
+    if not any((folder / kind).is_dir() for kind in get_args(ConfigKind)):
         return f"it holds none of the folders {_FOLDERS}"
     return ""
 
 
-def _installed() -> list[Source]:
+def _installed() -> list[ConfigSource]:
     """Of installed distributions; a broken one is told by `list` and hides no other."""
     return [_source(entry) for entry in _entries()]
 
@@ -144,15 +144,17 @@ def _entries() -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=GROUP))
 
 
-def _source(entry: EntryPoint) -> Source:
+def _source(entry: EntryPoint) -> ConfigSource:
     """The folder of a package, found without running any of its code."""
     owner = entry.dist.name if entry.dist else "an unknown distribution"
     top, *inner = entry.value.strip().split(".")
     spec = find_spec(top) if top.isidentifier() else None
-    places = [Path(place, *inner) for place in (spec and spec.submodule_search_locations) or ()]
-    faults = [(place, _fault_of(place)) for place in places]
-    for place, fault in faults:
+    folders = [Path(folder, *inner) for folder in (spec and spec.submodule_search_locations) or ()]
+    faults = [(folder, _fault_of(folder)) for folder in folders]
+    for folder, fault in faults:
         if not fault:
-            return Source(place, owner)
-    place, fault = faults[0] if faults else (Path(entry.value), "no such package")
-    return Source(place, owner, f"the configs of {owner} ({GROUP}: {entry.value}) cannot be read: {place}: {fault}")
+            return ConfigSource(folder, owner)
+    folder, fault = faults[0] if faults else (Path(entry.value), "no such package")
+    return ConfigSource(
+        folder, owner, f"the configs of {owner} ({GROUP}: {entry.value}) cannot be read: {folder}: {fault}"
+    )

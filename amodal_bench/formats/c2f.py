@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Raw, Struct
 
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.formats.coco import A, CocoFile, Masks, annotations_by_image, masks_of, record_of
+from amodal_bench.formats.coco import A, AnnotationMasks, CocoFile, annotations_by_image, masks_of, record_of
 from amodal_bench.formats.entries import NO_SIZE, size_of
 from amodal_bench.formats.json_files import number as optional_number
 from amodal_bench.formats.json_files import whole, words
@@ -58,18 +58,22 @@ class Key(NamedTuple):
         return f"{words(self.detector)}.{self.number}".replace("/", "%2F")
 
 
-class Place(NamedTuple):
+class Reference(NamedTuple):
     """An annotation of a JSON file: at this place among those of an image, or of the whole file (None)."""
 
     image: int | None
     number: int
 
 
-class Annotations(Generic[A]):
+class AnnotationFile(Generic[A]):
     """The JSON file (if it is there) whose annotations a list names by their place; read when the first row does."""
 
     def __init__(
-        self, listing: Path, files: Sequence[Path], read: Callable[[Path], CocoFile[A]], masks: Callable[[A], Masks]
+        self,
+        listing: Path,
+        files: Sequence[Path],
+        read: Callable[[Path], CocoFile[A]],
+        masks: Callable[[A], AnnotationMasks],
     ) -> None:
         self._listing = listing
         self._files = files
@@ -80,24 +84,24 @@ class Annotations(Generic[A]):
     def _found(self) -> tuple[CocoFile[A], dict[str, list[A]]]:
         file = self._read(self._files[0])
         if file.malformed:
-            place, _, text = file.malformed[0]
+            index, _, text = file.malformed[0]
             raise DatasetNotReady(
-                f"{self._files[0]}: annotations[{place}]: {text}. {self._listing.name} names annotations by their "
+                f"{self._files[0]}: annotations[{index}]: {text}. {self._listing.name} names annotations by their "
                 "place, so none may be left out."
             )
         return file, annotations_by_image(file.annotations)
 
-    def record(self, place: Place, where: str) -> Record:
+    def record(self, reference: Reference, where: str) -> Record:
         """The annotation at a place; raises `DatasetNotReady` where there is none."""
         if not self._files:
             raise DatasetNotReady(
                 f"{self._listing.parent / where}: names an annotation of the official JSON file, which is not there"
             )
         file, by_image = self._found
-        annotations = file.annotations if place.image is None else by_image.get(str(place.image), [])
-        if place.number >= len(annotations):
+        annotations = file.annotations if reference.image is None else by_image.get(str(reference.image), [])
+        if reference.number >= len(annotations):
             raise DatasetNotReady(f"{self._listing.parent / where}: {self._files[0].name} has no such annotation")
-        annotation = annotations[place.number]
+        annotation = annotations[reference.number]
         return record_of(self._files[0], file, annotation, self._masks(annotation))
 
 
@@ -111,7 +115,7 @@ class Found(Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ListedPickle:
     """A pickle with its list; `predicted`: whether the detector's mask is to be given to a method.
 
     `file_of` tells an image's file name from its id (None: not known), `annotation` the record that a row
@@ -122,7 +126,7 @@ class Source:
     listing: Path
     predicted: bool
     file_of: Callable[[int], str | None]
-    annotation: Callable[[Place, str], Record]
+    annotation: Callable[[Reference, str], Record]
 
     def records(self) -> Iterator[Record]:
         """The objects of the list, those of one image together; those of the pickle that it leaves out are dropped.
@@ -130,7 +134,7 @@ class Source:
         Raises `DatasetNotReady` naming file and row.
         """
         objects = self._objects()
-        listed: set[Key | Place] = set()
+        listed: set[Key | Reference] = set()
         images: dict[str, list[Record]] = {}
         for number, row in enumerate(self.listing.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
             if row.strip():
@@ -153,12 +157,12 @@ class Source:
         for outer, objects in self._mapping(load(self.pickle), "the pickle").items():
             detector, _, image = str(outer).rpartition("_")
             for number, value in self._mapping(objects, f"the value of key {outer!r}").items():
-                place = whole(image), whole(str(number))
-                if place[0] is None or place[1] is None:
+                numbers = whole(image), whole(str(number))
+                if numbers[0] is None or numbers[1] is None:
                     raise DatasetNotReady(
                         f"{self.pickle}: the keys {outer!r}, {number!r} are not IMAGE or DETECTOR_IMAGE, OBJECT"
                     )
-                found[Key(detector or None, place[0], place[1])] = value
+                found[Key(detector or None, numbers[0], numbers[1])] = value
         return found
 
     def _mapping(self, value: Any, what: str) -> dict[Any, Any]:
@@ -166,7 +170,7 @@ class Source:
             raise DatasetNotReady(f"{self.pickle}: {what} must be a dict, got {type(value).__name__}")
         return value
 
-    def _parse(self, row: str, where: str) -> Key | Place:
+    def _parse(self, row: str, where: str) -> Key | Reference:
         for kind, pattern in ROWS.items():
             if match := pattern.fullmatch(row):
                 first, *rest = match.groups()
@@ -174,14 +178,14 @@ class Source:
                     return Key(first, int(rest[0]), int(rest[1]))
                 if kind == "object":
                     return Key(None, int(first), int(rest[0]))
-                return Place(int(first), int(rest[0])) if rest else Place(None, int(first))
+                return Reference(int(first), int(rest[0])) if rest else Reference(None, int(first))
         raise DatasetNotReady(
             f"{self.listing.parent / where}: expected IMAGE_OBJECT, DETECTOR,IMAGE,OBJECT, IMAGE_PLACE_CATEGORY "
             "or PLACE,PATH"
         )
 
-    def _read(self, source: Key | Place, objects: Mapping[Key, Any], where: str) -> Record:
-        if isinstance(source, Place):
+    def _read(self, source: Key | Reference, objects: Mapping[Key, Any], where: str) -> Record:
+        if isinstance(source, Reference):
             return self.annotation(source, where)
         if source not in objects:
             raise DatasetNotReady(

@@ -1,7 +1,7 @@
 """JSON files in the manner of COCO: images, annotations and categories side by side, one annotation an object.
 
 What they call the masks differs from dataset to dataset: an adapter subclasses `Annotation` with its keys and
-says how they become `Masks`.
+says how they become `AnnotationMasks`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +48,7 @@ class VisibleAnnotation(Annotation, gc=False, kw_only=True):
     visible_mask: Raw = Raw()
     invisible_mask: Raw = Raw()
 
-    def masks(self, lacking: str | None) -> "Masks":
+    def masks(self, lacking: str | None) -> "AnnotationMasks":
         """`lacking`: why such an object without a visible and an invisible mask is no instance, None where it is."""
         return masks_of(self.segmentation, self.visible_mask, lacking, self.invisible_mask)
 
@@ -88,7 +88,7 @@ class CocoFile(Generic[A]):
     malformed: list[Malformed]
 
 
-class Masks(NamedTuple):
+class AnnotationMasks(NamedTuple):
     """JSON text of an annotation's masks, and why it can not be an instance, if so."""
 
     amodal: bytes
@@ -98,12 +98,14 @@ class Masks(NamedTuple):
     dropped: str | None
 
 
-def masks_of(amodal: Raw, visible: Raw, lacking: str | None, invisible: Raw | None = None) -> Masks:
+def masks_of(amodal: Raw, visible: Raw, lacking: str | None, invisible: Raw | None = None) -> AnnotationMasks:
     """`lacking`: why an annotation without visible and invisible mask is none; None where nothing hides such one."""
     whole, seen = present(amodal), present(visible)
     hidden = present(invisible) if seen is None and invisible is not None else None
     told = seen is not None or hidden is not None
-    return Masks(whole or b"[]", seen, hidden, None if told else lacking, None if whole else "amodal mask is empty")
+    return AnnotationMasks(
+        whole or b"[]", seen, hidden, None if told else lacking, None if whole else "amodal mask is empty"
+    )
 
 
 def read_coco(path: Path, kind: type[A], text: bytes | None = None) -> CocoFile[A]:
@@ -137,7 +139,7 @@ def annotations_by_image(annotations: Sequence[A]) -> dict[str, list[A]]:
     return found
 
 
-def coco_records(path: Path, file: CocoFile[A], masks: Callable[[A], Masks]) -> Iterator[Record]:
+def coco_records(path: Path, file: CocoFile[A], masks: Callable[[A], AnnotationMasks]) -> Iterator[Record]:
     """Every annotation, joined to its image by `image_id`; ids are `image_id/annotation id`."""
     yield from spoiled(path, file.images, file.malformed)
     for annotations in annotations_by_image(file.annotations).values():
@@ -147,14 +149,14 @@ def coco_records(path: Path, file: CocoFile[A], masks: Callable[[A], Masks]) -> 
 def spoiled(path: Path, images: Images, malformed: Sequence[Malformed]) -> Iterator[Record]:
     """What can not be read of a file, so that it is counted."""
     for bad in malformed:
-        where = f"{path.name}: annotations[{bad.place}]"
-        name = bad.known.name or f"[{bad.place}]"
+        where = f"{path.name}: annotations[{bad.number}]"
+        name = bad.known.name or f"[{bad.number}]"
         yield unreadable(bad.known.image or "?", name, where, NO_FORMAT, f"{where}: {bad.text}")
     for id in images.copies:
         yield unreadable(id, "image entry", path.name, "identical copy of another image entry", f"image {id}")
 
 
-def record_of(path: Path, file: CocoFile[A], annotation: A, masks: Masks) -> Record:
+def record_of(path: Path, file: CocoFile[A], annotation: A, masks: AnnotationMasks) -> Record:
     """The record of one annotation."""
     image_id, id = spelled(annotation.image_id), spelled(annotation.id).replace("/", "%2F")
     where = f"{path.name}: image {image_id}, annotation {id}"
@@ -198,8 +200,8 @@ def categories_of(files: Sequence[Path]) -> dict[str, str]:
 def find_file(root: Path, folders: Sequence[str], *names: str) -> Path | None:
     """The first of ROOT/FOLDER/NAME that is there; a JSON file may be packed with gzip, as NAME.gz."""
     packed = [f"{name}.gz" for name in names if name.endswith(".json")]
-    places = (root / folder / name for name in (*names, *packed) for folder in folders)
-    return next((path for path in places if path.is_file()), None)
+    paths = (root / folder / name for name in (*names, *packed) for folder in folders)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def check_images(card: DatasetCard, location: Location, folders: Sequence[Path], what: str) -> None:

@@ -41,7 +41,7 @@ class Images:
 
 def images_by_id(images: Sequence[ImageEntry], malformed: Sequence[Malformed] = ()) -> Images:
     """Images by id: identical entries are one, entries that differ are none."""
-    found = Images({}, {bad.known.name: (BAD_IMAGE, f"images[{bad.place}]: {bad.text}") for bad in malformed}, [])
+    found = Images({}, {bad.known.name: (BAD_IMAGE, f"images[{bad.number}]: {bad.text}") for bad in malformed}, [])
     for image in images:
         id = spelled(image.id)
         first = found.known.setdefault(id, image)

@@ -172,7 +172,7 @@ class Indexed(Dataset[O]):
         return [self.id_of(i, a) for i, a in zip(images, annotations, strict=True)]
 
     def _choose(self) -> NDArray[np.int64]:
-        """Places of the instances; everything else is counted, each annotation under its first reason."""
+        """Rows of the instances; everything else is counted, each annotation under its first reason."""
         self.funnel.read = len(self._index)
         kept = np.ones(len(self._index), dtype=np.bool_)
         for reason, rows in self._reasons():
@@ -221,17 +221,17 @@ class Indexed(Dataset[O]):
     def faults(self) -> Iterator[Fault]:
         """What is wrong with single annotations, oddities with their numbers, images missing or of another size."""
         reasons, details = self._masks["reason"], self._masks["detail"]
-        for place in np.flatnonzero(details.is_valid().to_numpy()):
-            reason, detail = reasons[int(place)].as_py(), details[int(place)].as_py()
+        for row in np.flatnonzero(details.is_valid().to_numpy()):
+            reason, detail = reasons[int(row)].as_py(), details[int(row)].as_py()
             if reason is not None:
-                yield Fault(self._spelled(np.array([place]))[0], reason, detail)
+                yield Fault(self._spelled(np.array([row]))[0], reason, detail)
         names = ("outside_area", "order_area", "hidden_area", "amodal_area", "declared_rate", "left_out")
         numbers = {name: self.column(name) for name in names}
         usable = reasons.is_null().to_numpy()
         for kind, rows in self.oddities().items():
-            for place in np.flatnonzero(rows & usable):
-                facts = ", ".join(f"{name} {values[place]:g}" for name, values in numbers.items())
-                yield Fault(self._spelled(np.array([place]))[0], kind, facts)
+            for row in np.flatnonzero(rows & usable):
+                facts = ", ".join(f"{name} {values[row]:g}" for name, values in numbers.items())
+                yield Fault(self._spelled(np.array([row]))[0], kind, facts)
         yield from photo_faults(self._photos, self._index, f"{self.name}/{self.split}", self.margin)
 
 

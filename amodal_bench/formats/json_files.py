@@ -26,7 +26,7 @@ LEAST_BOMB, MOST_RATIO = 256 << 20, 200  # bytes; annotation files shrink to a f
 _STEP = 8 << 20  # bytes unpacked or looked at at a time
 _NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity|nan|inf)\b', re.DOTALL)
 _WHOLE = re.compile(r"[0-9]{1,18}")  # what a signed number of 64 bits holds
-_PLACE = re.compile(r" ?\(byte (\d+)\)$")
+_POSITION = re.compile(r" ?\(byte (\d+)\)$")
 
 
 class OtherFormat(DatasetNotReady):
@@ -114,7 +114,7 @@ def _without_nan(text: bytes, path: Path) -> bytes | None:
         return None
     log.warning(
         "%s: numbers that JSON does not have (NaN, Infinity) are read as null: %d, the first in %s",
-        path, len(first), _place(text, first[0]),
+        path, len(first), _position(text, first[0]),
     )  # fmt: skip
     return mended
 
@@ -129,8 +129,8 @@ def _check_encoding(text: bytes, path: Path) -> None:
         except UnicodeDecodeError as error:
             byte = start - waiting + error.start
             raise DatasetNotReady(
-                f"{path}: not UTF-8: byte 0x{text[byte]:02x} in {_place(text, byte)}. Perhaps it is Latin-1: save it "
-                "as UTF-8"
+                f"{path}: not UTF-8: byte 0x{text[byte]:02x} in {_position(text, byte)}. Perhaps it is Latin-1: save "
+                "it as UTF-8"
             ) from None
 
 
@@ -140,16 +140,16 @@ def _malformed(text: bytes, error: str) -> str:
         return "is empty"
     if error == "Input data was truncated":
         return f"not valid JSON: it ends before its last bracket, so it is cut off ({len(text):,} bytes)"
-    found = _PLACE.search(error)
-    what = _PLACE.sub("", error).removeprefix("JSON is malformed: ")
+    found = _POSITION.search(error)
+    what = _POSITION.sub("", error).removeprefix("JSON is malformed: ")
     if found is None:
         return f"not valid JSON: {what}"
-    place = int(found[1])
-    around = text[max(place - 15, 0) : place + 15].decode(errors="replace")
-    return f"not valid JSON: {what} in {_place(text, place)}, near {around!r}"
+    byte = int(found[1])
+    around = text[max(byte - 15, 0) : byte + 15].decode(errors="replace")
+    return f"not valid JSON: {what} in {_position(text, byte)}, near {around!r}"
 
 
-def _place(text: bytes, byte: int) -> str:
+def _position(text: bytes, byte: int) -> str:
     line, column = text.count(b"\n", 0, byte) + 1, byte - text.rfind(b"\n", 0, byte)
     return f"line {line}, column {column}"
 

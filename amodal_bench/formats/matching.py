@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 
 
 class Detection(NamedTuple):
-    """One entry of a detector's file. `image` and `category` are names; `place` is where the entry stands."""
+    """One entry of a detector's file. `image` and `category` are names; `number` is where the entry stands."""
 
-    place: int
+    number: int
     image: str
     category: str | None
     score: float
@@ -29,9 +29,9 @@ class Detection(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """The visible mask of one instance; `place` is that of its id in the dataset."""
+    """The visible mask of one instance; `number` is that of its id in the dataset."""
 
-    place: int
+    number: int
     id: str
     category: str | None
     visible: rle.Code
@@ -39,7 +39,7 @@ class Truth(NamedTuple):
 
 @dataclass(slots=True)
 class Matching:
-    """`given`: place of an instance -> its detection. The rest is what became of the others, for the user."""
+    """`given`: index of an instance -> its detection. The rest is what became of the others, for the user."""
 
     given: dict[int, Detection] = field(default_factory=dict)
     detections: int = 0
@@ -98,7 +98,7 @@ def _match_image(
     height, width = truths[0].visible["size"]
     usable: list[tuple[Detection, rle.Code]] = []
     for detection in detections:
-        entry = f"{where}: entry {detection.place}"
+        entry = f"{where}: entry {detection.number}"
         try:
             usable.append((detection, rle.from_annotation(detection.segmentation, height, width, entry)))
         except BadRecord as error:
@@ -110,7 +110,7 @@ def _match_image(
         kinds = np.array([detection.category for detection, _ in usable], dtype=object)
         allowed &= np.array([truth.category for truth in truths], dtype=object)[:, None] == kinds[None, :]
     for row, column in assign(overlaps, allowed):
-        matching.given[truths[row].place] = usable[column][0]
+        matching.given[truths[row].number] = usable[column][0]
 
 
 def _overlaps(truths: list[rle.Code], detections: list[rle.Code]) -> Floats:

@@ -16,7 +16,7 @@ from amodal_bench.plugin import Fault
 _AT_ONCE = 64  # photos in flight
 
 
-class Photo(NamedTuple):
+class AnnotatedPhoto(NamedTuple):
     """A photo as an annotation names it."""
 
     file: str
@@ -41,16 +41,16 @@ def framed_photos(photos: Photos, index: pa.Table, margin: float) -> int:
     return sum(file in framed for file in index["file"].to_pylist()) if framed else 0
 
 
-def _listed(index: pa.Table) -> Iterator[Photo]:
+def _listed(index: pa.Table) -> Iterator[AnnotatedPhoto]:
     table = index.select(["file", "image", "height", "width"]).to_pydict()
     seen: set[str] = set()
     for photo in zip(*table.values(), strict=True):
         if photo[0] and photo[0] not in seen:
             seen.add(photo[0])
-            yield Photo(*photo)
+            yield AnnotatedPhoto(*photo)
 
 
-def _differs(photos: Photos, photo: Photo, margin: float) -> bool:
+def _differs(photos: Photos, photo: AnnotatedPhoto, margin: float) -> bool:
     try:
         size = image_size(photos.find(photo.file, ""))
     except BadRecord:  # told when it is read
@@ -58,7 +58,7 @@ def _differs(photos: Photos, photo: Photo, margin: float) -> bool:
     return size != (photo.height, photo.width) and fits(Facts(*size, 1, False), photo.height, photo.width, margin)
 
 
-def _faults_of(photos: Photos, photo: Photo, prefix: str, margin: float) -> Iterable[Fault]:
+def _faults_of(photos: Photos, photo: AnnotatedPhoto, prefix: str, margin: float) -> Iterable[Fault]:
     id = f"{prefix}/{photo.image}"
     try:
         path = photos.find(photo.file, id)

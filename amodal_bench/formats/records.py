@@ -123,7 +123,7 @@ def _without_spaces(mask: bytes | None) -> bytes | None:
         return mask
 
 
-class Known(Struct):
+class KnownFields(Struct):
     """What can be read of such an item."""
 
     id: Any = None
@@ -141,10 +141,10 @@ class Known(Struct):
 
 
 class Malformed(NamedTuple):
-    """An item of a list that is not in the official format: its place, what tells of it, and what is wrong."""
+    """An item of a list that is not in the official format: its number, what tells of it, and what is wrong."""
 
-    place: int
-    known: Known
+    number: int
+    known: KnownFields
     text: str
 
 
@@ -152,19 +152,19 @@ def each(items: Sequence[Raw], kind: type[T]) -> tuple[list[T], list[Malformed]]
     """The items of a list one by one, for a file in which some are not in the official format."""
     good: list[T] = []
     bad: list[Malformed] = []
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         try:
             good.append(msgspec.json.decode(item, type=kind, strict=False))
         except (msgspec.ValidationError, ValueError, RecursionError) as error:
-            bad.append(Malformed(place, _known(item), str(error)))
+            bad.append(Malformed(index, _known(item), str(error)))
     return good, bad
 
 
-def _known(item: Raw) -> Known:
+def _known(item: Raw) -> KnownFields:
     try:
-        return msgspec.json.decode(item, type=Known)
+        return msgspec.json.decode(item, type=KnownFields)
     except (msgspec.ValidationError, ValueError, RecursionError):
-        return Known()
+        return KnownFields()
 
 
 def present(value: Raw) -> bytes | None:

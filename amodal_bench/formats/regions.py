@@ -35,13 +35,13 @@ class Region(Struct):
     invisible_mask: Raw = Raw()
 
     @property
-    def place(self) -> int | None:
+    def depth(self) -> int | None:
         """`order` where it is a whole number."""
-        place = number(self.order)
-        return int(place) if place is not None and place.is_integer() and abs(place) < MOST_ORDER else None
+        depth = number(self.order)
+        return int(depth) if depth is not None and depth.is_integer() and abs(depth) < MOST_ORDER else None
 
 
-class Annotation(Struct):
+class RegionAnnotation(Struct):
     """The regions that one annotator drew in one image."""
 
     image_id: Id
@@ -52,7 +52,7 @@ class _Strict(Struct):
     """The whole JSON file, where all of it but single regions is in the official format."""
 
     images: list[ImageEntry]
-    annotations: list[Annotation]
+    annotations: list[RegionAnnotation]
 
 
 class _Loose(Struct):
@@ -62,7 +62,7 @@ class _Loose(Struct):
     annotations: list[Raw]
 
 
-class Drawn(NamedTuple):
+class DrawnRegions(NamedTuple):
     """The regions of one annotator in one image, as far as they are regions; `where` names them in errors."""
 
     image: str
@@ -80,7 +80,9 @@ def region_records(path: Path) -> Iterator[Record]:
     """
     images, annotations, malformed = _read(path)
     drawn = list(_drawn(path, annotations))
-    bad = [f"{one.where}, regions[{one.malformed[0].place}]: {one.malformed[0].text}" for one in drawn if one.malformed]
+    bad = [
+        f"{one.where}, regions[{one.malformed[0].number}]: {one.malformed[0].text}" for one in drawn if one.malformed
+    ]
     if bad and not any(one.regions for one in drawn):
         raise DatasetNotReady(f"{path.parent}/{bad[0]}: not in the official format")
     yield from spoiled(path, images, malformed)
@@ -90,7 +92,7 @@ def region_records(path: Path) -> Iterator[Record]:
             yield from once([_record(one, images.known[one.image], region) for region in one.regions], TWICE)
 
 
-def _read(path: Path) -> tuple[Images, list[Annotation], list[Malformed]]:
+def _read(path: Path) -> tuple[Images, list[RegionAnnotation], list[Malformed]]:
     text = read_text(path)
     try:
         strict = decode(text, _Strict, path)
@@ -100,45 +102,45 @@ def _read(path: Path) -> tuple[Images, list[Annotation], list[Malformed]]:
     except OtherFormat:
         loose = decode(text, _Loose, path)
         images, bad_images = each(loose.images, ImageEntry)
-        annotations, malformed = each(loose.annotations, Annotation)
+        annotations, malformed = each(loose.annotations, RegionAnnotation)
         if (malformed and not annotations) or (bad_images and not images):
             raise
     return images_by_id(images, bad_images), annotations, malformed
 
 
-def _drawn(path: Path, annotations: Sequence[Annotation]) -> Iterator[Drawn]:
+def _drawn(path: Path, annotations: Sequence[RegionAnnotation]) -> Iterator[DrawnRegions]:
     """By image, in the order in which the images first come."""
-    by_image: dict[str, list[Annotation]] = {}
+    by_image: dict[str, list[RegionAnnotation]] = {}
     for annotation in annotations:
         by_image.setdefault(spelled(annotation.image_id), []).append(annotation)
     for image, records in by_image.items():
         for annotator, record in enumerate(records):
             where = f"{path.name}: image {image}, annotator {annotator}"
-            yield Drawn(image, annotator, where, *each(record.regions, Region))
+            yield DrawnRegions(image, annotator, where, *each(record.regions, Region))
 
 
-def _spoiled(drawn: Drawn, lacking: tuple[str, str] | None) -> Iterator[Record]:
+def _spoiled(drawn: DrawnRegions, lacking: tuple[str, str] | None) -> Iterator[Record]:
     """What can not be read of an annotator's regions; all, and at least one record, where the image is not there."""
     for bad in drawn.malformed:
-        where = f"{drawn.where}, regions[{bad.place}]"
-        name = f"{drawn.annotator}.[{bad.place}]"
+        where = f"{drawn.where}, regions[{bad.number}]"
+        name = f"{drawn.annotator}.[{bad.number}]"
         yield unreadable(drawn.image, name, where, NO_FORMAT, f"{where}: {bad.text}")
     if lacking:
-        for place in range(len(drawn.regions) or not drawn.malformed):
-            name, told = f"{drawn.annotator}.[{place}]", f"{drawn.where}: {lacking[1]}"
+        for index in range(len(drawn.regions) or not drawn.malformed):
+            name, told = f"{drawn.annotator}.[{index}]", f"{drawn.where}: {lacking[1]}"
             yield unreadable(drawn.image, name, drawn.where, lacking[0], told)
 
 
-def _record(drawn: Drawn, image: ImageEntry, region: Region) -> Record:
-    place, rate = region.place, number(region.occlude_rate)
+def _record(drawn: DrawnRegions, image: ImageEntry, region: Region) -> Record:
+    depth, rate = region.depth, number(region.occlude_rate)
     where = f"{drawn.where}, region of order {region.order}"
     masks = masks_of(region.segmentation, region.visible_mask, None if rate == 0 else LACKING, region.invisible_mask)
     size = image_size(image, masks.amodal)
     if size is None:
-        return unreadable(drawn.image, f"{drawn.annotator}.{place}", where, NO_SIZE, where)
+        return unreadable(drawn.image, f"{drawn.annotator}.{depth}", where, NO_SIZE, where)
     return Record(
         image=drawn.image,
-        annotation=f"{drawn.annotator}.{'?' if place is None else place}",
+        annotation=f"{drawn.annotator}.{'?' if depth is None else depth}",
         file=image.file_name,
         where=where,
         height=size[0],
@@ -151,7 +153,7 @@ def _record(drawn: Drawn, image: ImageEntry, region: Region) -> Record:
         is_stuff=flag(region.isStuff),
         declared_rate=rate,
         scene=f"{drawn.image}/{drawn.annotator}",
-        front=place,
-        dropped=masks.dropped or (NO_ORDER if place is None else None),
-        detail=where if place is None else None,
+        front=depth,
+        dropped=masks.dropped or (NO_ORDER if depth is None else None),
+        detail=where if depth is None else None,
     )

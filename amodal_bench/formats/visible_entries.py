@@ -13,7 +13,7 @@ from amodal_bench.formats.json_files import identity, read_json, words
 NEEDED = ("image_id", "segmentation")
 
 
-class Entry(NamedTuple):
+class VisibleEntry(NamedTuple):
     """One mask of a file, with the ids as they are spelled there; `annotation` is None where it has none."""
 
     image: str
@@ -23,22 +23,22 @@ class Entry(NamedTuple):
     score: float
 
 
-def read_entries(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[VisibleEntry]:
     """All masks of a file, as they are spelled there; raises `Refused` naming the file and the entry."""
     return list(_parquet(path) if path.suffix == ".parquet" else _json(path))
 
 
-def _json(path: Path) -> Iterator[Entry]:
+def _json(path: Path) -> Iterator[VisibleEntry]:
     entries = read_json(path, Any)
     if not isinstance(entries, list):
         raise Refused(f"{path}: must hold a list of masks, holds {type(entries).__name__}")
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not all(name in entry for name in NEEDED):
-            raise Refused(f"{path}: entry {place} needs image_id and segmentation (and ann_id, or is matched)")
-        yield _entry(path, place, entry, entry["segmentation"])
+            raise Refused(f"{path}: entry {index} needs image_id and segmentation (and ann_id, or is matched)")
+        yield _entry(path, index, entry, entry["segmentation"])
 
 
-def _parquet(path: Path) -> Iterator[Entry]:
+def _parquet(path: Path) -> Iterator[VisibleEntry]:
     names = ["image_id", "size", "counts"]
     try:
         known = pq.read_schema(path).names
@@ -46,21 +46,21 @@ def _parquet(path: Path) -> Iterator[Entry]:
         table = pq.read_table(path, columns=[*names, *extra])
     except (pa.ArrowException, OSError) as error:
         raise Refused(f"{path}: cannot be read as Parquet with {', '.join(names)} ({error})") from None
-    for place, row in enumerate(table.to_pylist()):
-        yield _entry(path, place, row, {"size": row["size"], "counts": row["counts"]})
+    for index, row in enumerate(table.to_pylist()):
+        yield _entry(path, index, row, {"size": row["size"], "counts": row["counts"]})
 
 
-def _entry(path: Path, place: int, row: Mapping[str, Any], mask: Any) -> Entry:
+def _entry(path: Path, index: int, row: Mapping[str, Any], mask: Any) -> VisibleEntry:
     """One entry; in the results of the BOP benchmark an image has a number within its scene."""
     scene, annotation, score = row.get("scene_id"), row.get("ann_id"), row.get("score", 1.0)
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise Refused(f"{path}: entry {place}: score must be a number, got {score!r}")
+        raise Refused(f"{path}: entry {index}: score must be a number, got {score!r}")
     try:
         image = identity(row["image_id"]) if scene is None else f"{identity(scene)}:{identity(row['image_id'])}"
         annotation = None if annotation is None else identity(annotation)
     except ValueError as error:
-        raise Refused(f"{path}: entry {place}: image_id and ann_id must be numbers or words ({error})") from None
-    return Entry(image, annotation, mask, _category(row), float(score))
+        raise Refused(f"{path}: entry {index}: image_id and ann_id must be numbers or words ({error})") from None
+    return VisibleEntry(image, annotation, mask, _category(row), float(score))
 
 
 def _category(row: Mapping[str, Any]) -> str | None:

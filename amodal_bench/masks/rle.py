@@ -173,11 +173,11 @@ def compressed_runs(counts: bytes, where: str = "RLE") -> np.ndarray[Any, np.dty
         raise BadRecord(f"{where}: RLE counts are not a COCO compressed string (cut off or damaged)")
     first = np.flatnonzero(np.concatenate([[True], (groups[:-1] & 32) == 0]))
     last = np.append(first[1:], groups.size) - 1
-    place = np.arange(groups.size) - np.repeat(first, last - first + 1)
-    if place.max() > 11:
+    digit = np.arange(groups.size) - np.repeat(first, last - first + 1)
+    if digit.max() > 11:
         raise BadRecord(f"{where}: RLE counts hold a number of more than 60 bits")
-    values = np.add.reduceat((groups & 31) << (5 * place), first)
-    values -= np.where(groups[last] & 16, 1 << (5 * (place[last] + 1)), 0)
+    values = np.add.reduceat((groups & 31) << (5 * digit), first)
+    values -= np.where(groups[last] & 16, 1 << (5 * (digit[last] + 1)), 0)
     # Undo the differences: from index 3 on, each value was stored minus the one two places before.
     runs = values.copy()
     runs[1::2] = np.cumsum(values[1::2])

@@ -204,10 +204,10 @@ def _category_cells(pairs: Pairs, frame: pd.DataFrame) -> Iterator[_Cell]:
 def _rows(cells: Sequence[_Cell], groups: NDArray[np.int64], draws: int, seed: int) -> list[dict[str, object]]:
     count = int(groups.max()) + 1
     sums = np.empty((count, 4, len(cells)))
-    for place, cell in enumerate(cells):
+    for column, cell in enumerate(cells):
         parts = cell.parts()
         for part in range(4):
-            sums[:, part, place] = np.bincount(groups, parts[:, part], minlength=count)
+            sums[:, part, column] = np.bincount(groups, parts[:, part], minlength=count)
     total = sums.sum(axis=0)
     values = 100 * np.divide(total[::2], total[1::2], out=np.full((2, len(cells)), np.nan), where=total[1::2] > 0)
     low, high = difference_intervals(sums, draws=draws, seed=seed)

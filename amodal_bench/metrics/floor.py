@@ -19,4 +19,4 @@ def floor_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for k in range(width):
         floor[:, (k | PREDICTED) if k & bit else k & ~PREDICTED] += table[:, k]
     names = [*COLUMNS, *GIVEN_COLUMNS][:width]
-    return frame.assign(**{name: floor[:, place] for place, name in enumerate(names)})
+    return frame.assign(**{name: floor[:, column] for column, name in enumerate(names)})

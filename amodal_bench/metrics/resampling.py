@@ -27,9 +27,9 @@ def blocks(groups: pd.Series) -> Codes:
     codes, names = pd.factorize(groups, sort=False)
     if len(names) > BLOCKS:
         return np.asarray(codes % BLOCKS, dtype=np.int64)
-    places = np.empty(len(names), dtype=np.int64)
-    places[np.argsort(np.asarray(names, dtype=object))] = np.arange(len(names))
-    return np.asarray(places[codes], dtype=np.int64)
+    ranks = np.empty(len(names), dtype=np.int64)
+    ranks[np.argsort(np.asarray(names, dtype=object))] = np.arange(len(names))
+    return np.asarray(ranks[codes], dtype=np.int64)
 
 
 def ratio_intervals(

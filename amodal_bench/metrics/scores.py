@@ -194,17 +194,17 @@ def _rows(columns: Sequence[Column], groups: NDArray[np.int64], draws: int, seed
     count = int(groups.max()) + 1 if len(groups) else 0
     sums = np.zeros((2, count, len(columns)))
     rows: list[dict[str, object]] = []
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         numerator, denominator = column.parts()
-        sums[0, :, place] = np.bincount(groups, numerator, minlength=count)
-        sums[1, :, place] = np.bincount(groups, denominator, minlength=count)
+        sums[0, :, index] = np.bincount(groups, numerator, minlength=count)
+        sums[1, :, index] = np.bincount(groups, denominator, minlength=count)
         defined = int((denominator > 0).sum())
         value = 100 * numerator.sum() / denominator.sum() if defined else float("nan")
         undefined = int(column.counted.sum()) - defined
         rows.append({**column.labels, "value": value, "n": defined, "n_undefined": undefined})
     low, high = ratio_intervals(sums[0], sums[1], draws=draws, seed=seed)
-    for place, row in enumerate(rows):
-        row["low"], row["high"] = 100 * low[place], 100 * high[place]
+    for index, row in enumerate(rows):
+        row["low"], row["high"] = 100 * low[index], 100 * high[index]
     return rows
 
 

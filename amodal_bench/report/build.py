@@ -18,7 +18,7 @@ from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import DRAWS
 from amodal_bench.metrics.table import METRICS, PARTS, headline, others
 from amodal_bench.report import facts
-from amodal_bench.report.gallery import Wishes, gallery
+from amodal_bench.report.gallery import GallerySettings, gallery
 from amodal_bench.report.numbers import Cells, cells, protocol_facts, rank, splits, spread
 from amodal_bench.report.pairs import chosen_pairs, pair
 from amodal_bench.results.finished import FinishedRun
@@ -32,7 +32,7 @@ _OURS = re.compile(r"\d+-\d{4,}-\d+\.jpg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class WrittenReport:
     """What was written: the page, how many runs are in it, a sentence for each that is not."""
 
     page: Path
@@ -45,10 +45,10 @@ def build(
     results: Path,
     out: Path,
     protocols: Sequence[Protocol],
-    wishes: Wishes,
+    settings: GallerySettings,
     draws: int = DRAWS,
     tell: Callable[[str], None] = lambda _: None,
-) -> Report:
+) -> WrittenReport:
     """Write OUT/index.html and OUT/images from all runs below `results`.
 
     The first protocol is what the page begins with; comparisons and the gallery's scores are made under it. `tell`
@@ -58,14 +58,14 @@ def build(
     runs, left_out = labelled(found.runs), found.left_out
     if not runs:
         raise nothing_left(f"{results} holds no finished run to report; `amodal-bench bench` makes some", left_out)
-    _check_root(runs, wishes)
+    _check_root(runs, settings)
     blocks = by_data(runs)
     images = _fresh(out)
     galleries, pairs = [], []
     numbers = _numbers(blocks, protocols, draws, tell)
     for number, block in enumerate(blocks.values()):
         tell(f"pictures and comparisons of {block[0].block}")
-        galleries.append(gallery(block, protocols[0], wishes, images, number))
+        galleries.append(gallery(block, protocols[0], settings, images, number))
         pairs += [pair(a, b, protocols[0], draws) for a, b in chosen_pairs(block, protocols[0])]
     content = {
         "protocols": [protocol_facts(protocol) for protocol in protocols],
@@ -80,12 +80,14 @@ def build(
     }
     page = out / "index.html"
     write_atomic(page, render(content, left_out).encode())
-    return Report(page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]])
+    return WrittenReport(
+        page=page, runs=len(runs), left_out=left_out, notes=[g["fault"] for g in galleries if g["fault"]]
+    )
 
 
-def _check_root(runs: Sequence[FinishedRun], wishes: Wishes) -> None:
+def _check_root(runs: Sequence[FinishedRun], settings: GallerySettings) -> None:
     datasets = sorted({run.data.dataset for run in runs})
-    if wishes.flags.root and len(datasets) > 1:
+    if settings.flags.root and len(datasets) > 1:
         raise Refused(f"--root is one dataset's folder, these runs are on {', '.join(datasets)}: use --data-root")
 
 

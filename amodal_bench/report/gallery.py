@@ -13,7 +13,7 @@ from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.figures import pictures
 from amodal_bench.figures.grid import scores
 from amodal_bench.figures.pick import ordered
-from amodal_bench.figures.source import Source, open_first, readable_masks
+from amodal_bench.figures.source import SampleSource, open_first, readable_masks
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.table import headline
 from amodal_bench.report.numbers import printed
@@ -27,7 +27,7 @@ MOST_RUNS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class GallerySettings:
     """How many instances are shown a data block, and where datasets lie if not where the runs found them."""
 
     count: int = 60
@@ -36,7 +36,7 @@ class Wishes:
 
 
 def gallery(
-    block: Sequence[FinishedRun], protocol: Protocol, wishes: Wishes, images: Path, number: int
+    block: Sequence[FinishedRun], protocol: Protocol, settings: GallerySettings, images: Path, number: int
 ) -> dict[str, Any]:
     """Choose instances and write their pictures into `images`; `note` says in a sentence what is shown and why.
 
@@ -50,9 +50,9 @@ def gallery(
     labels = [run.label for run in shown]
     tables = {metric.name: scores(shown, protocol, metric.name) for metric in headline()}
     first = next(iter(tables.values()))
-    ids = gallery_ids(first, labels, protocol, wishes.count)
+    ids = gallery_ids(first, labels, protocol, settings.count)
     items = list(_items(ids, tables, labels, shown[0]))
-    fault = _draw(items, shown, wishes, images, number) if items else ""
+    fault = _draw(items, shown, settings, images, number) if items else ""
     return {
         "data": block[0].block,
         "runs": labels,
@@ -119,23 +119,23 @@ def _items(
 
 
 def _draw(
-    items: Sequence[dict[str, Any]], runs: Sequence[FinishedRun], wishes: Wishes, images: Path, number: int
+    items: Sequence[dict[str, Any]], runs: Sequence[FinishedRun], settings: GallerySettings, images: Path, number: int
 ) -> str:
     """Write the pictures of all items; a sentence where they cannot be made, or not those of all runs."""
     try:
-        source = open_first(runs, wishes.flags, wishes.plugins)
+        source = open_first(runs, settings.flags, settings.plugins)
         masks, left_out = readable_masks(runs, [item["id"] for item in items])
     except Refused as error:
         return f"No pictures: {error}"
     faults: list[str] = []
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         try:
             drawn = _panels(source, item["id"], masks)
         except DatasetNotReady as error:
             faults.append(str(error))
             continue
         for name, image in drawn.items():
-            file = f"{number}-{place:04d}-{len(item['files'])}.jpg"
+            file = f"{number}-{index:04d}-{len(item['files'])}.jpg"
             PIL.Image.fromarray(image).save(images / file, quality=84, optimize=True)
             item["files"][name] = f"images/{file}"
     if faults:
@@ -143,7 +143,7 @@ def _draw(
     return " ".join(left_out)
 
 
-def _panels(source: Source, id: str, masks: dict[str, dict[str, Mask]]) -> dict[str, Image]:
+def _panels(source: SampleSource, id: str, masks: dict[str, dict[str, Mask]]) -> dict[str, Image]:
     """Pictures of an instance by the name the page shows; `errors LABEL` for a run."""
     predictions = {label: of_run[id] for label, of_run in masks.items()}
     drawn = pictures.panels(source.sample(id), predictions, SIZE, masks_too=False)

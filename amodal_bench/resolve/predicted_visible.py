@@ -19,7 +19,7 @@ from pydantic import Field
 from amodal_bench.errors import BadRecord, Refused
 from amodal_bench.files.cache import file_digest
 from amodal_bench.formats.matching import Detection, Matching, Truth, match
-from amodal_bench.formats.visible_entries import Entry, read_entries
+from amodal_bench.formats.visible_entries import VisibleEntry, read_entries
 from amodal_bench.funnel import Funnel
 from amodal_bench.masks import rle
 from amodal_bench.plugin import AnyDataset, Dataset, Settings
@@ -90,51 +90,51 @@ def with_visible(dataset: AnyDataset, text: str) -> AnyDataset:
     entries = read_entries(source.path)
     ids = {entry.annotation is not None for entry in entries}
     if len(ids) > 1:
-        place = next(k for k, entry in enumerate(entries) if entry.annotation is None)
-        raise Refused(f"{source.path}: entry {place} has no ann_id, but others have: give it to all, or to none")
+        index = next(k for k, entry in enumerate(entries) if entry.annotation is None)
+        raise Refused(f"{source.path}: entry {index} has no ann_id, but others have: give it to all, or to none")
     if ids == {True}:
         return _by_id(dataset, source, entries)
     return _by_overlap(dataset, source, entries)
 
 
-def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -> AnyDataset:
+def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[VisibleEntry]) -> AnyDataset:
     if source.asked:
         raise Refused(f"{source.path}: its entries have ann_id, so nothing is matched: leave {source.asked[1:]} out")
     masks: dict[tuple[str, str | None], Any] = {}
-    for place, entry in enumerate(entries):
+    for index, entry in enumerate(entries):
         key = entry.image, entry.annotation
         if key in masks:
-            raise Refused(f"{source.path}: entry {place}: a second mask for image {key[0]}, annotation {key[1]}")
+            raise Refused(f"{source.path}: entry {index}: a second mask for image {key[0]}, annotation {key[1]}")
         masks[key] = entry.mask
-    keys = [(place, parse_id(id)) for place, id in enumerate(dataset.ids())]
-    given = {place: masks[id.image, id.annotation] for place, id in keys if (id.image, id.annotation) in masks}
+    keys = [(index, parse_id(id)) for index, id in enumerate(dataset.ids())]
+    given = {index: masks[id.image, id.annotation] for index, id in keys if (id.image, id.annotation) in masks}
     remark = f"visible masks of {source.path.name}, by ann_id: {len(given):,} of {len(keys):,} instances have one"
     return _given(dataset, source.path, given, "no predicted visible mask", [remark])
 
 
-def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Entry]) -> AnyDataset:
+def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[VisibleEntry]) -> AnyDataset:
     iou, class_aware = source.options.iou, source.options.class_aware
     names = dataset.categories() if class_aware else {}
     truths = list(_truths(dataset, class_aware))
     detections = [
-        Detection(place, entry.image, names.get(entry.category or "", entry.category), entry.score, entry.mask)
-        for place, entry in enumerate(entries)
+        Detection(index, entry.image, names.get(entry.category or "", entry.category), entry.score, entry.mask)
+        for index, entry in enumerate(entries)
     ]
     if class_aware:
         _check_categories(source.path, truths, detections)
     matching = match(truths, detections, iou, class_aware, str(source.path))
     rule = f"IoU >= {iou:g}{', equal category' if class_aware else ''}"
-    given = {place: detection.segmentation for place, detection in matching.given.items()}
+    given = {index: detection.segmentation for index, detection in matching.given.items()}
     remarks = list(_told(source.path, matching, len(dataset), rule))
     return _given(dataset, source.path, given, f"no detection matched ({rule})", remarks)
 
 
 def _truths(dataset: AnyDataset, class_aware: bool) -> Iterator[Truth]:
     """The true visible masks; an instance that cannot be read is none, and fails when a run asks for it."""
-    places = {id: place for place, id in enumerate(dataset.ids())}
+    indices = {id: index for index, id in enumerate(dataset.ids())}
     for id, _, visible in dataset.codes():
-        place = places[id]
-        yield Truth(place, id, dataset.category_of(place) if class_aware else None, visible)
+        index = indices[id]
+        yield Truth(index, id, dataset.category_of(index) if class_aware else None, visible)
 
 
 def _check_categories(path: Path, truths: Sequence[Truth], detections: Sequence[Detection]) -> None:
@@ -159,7 +159,7 @@ def _told(path: Path, matching: Matching, instances: int, rule: str) -> Iterator
 
 
 def _given(inner: AnyDataset, path: Path, masks: Mapping[int, Any], lacking: str, remarks: Sequence[str]) -> AnyDataset:
-    """`inner` with the masks of a file in its queries, by place; `lacking` says why others have none."""
+    """`inner` with the masks of a file in its queries, by index; `lacking` says why others have none."""
     if not masks:
         raise Refused(f"{path}: no instance of {inner.card.title} {inner.split} has a mask here: {'; '.join(remarks)}")
 

@@ -23,7 +23,7 @@ from amodal_bench.files.names import plain_name
 from amodal_bench.files.package import PACKAGE
 from amodal_bench.plugin import AnyDataset, AnyMethod, Dataset, Method
 
-Kind = Literal["methods", "datasets"]
+PluginKind = Literal["methods", "datasets"]
 T = TypeVar("T")
 # What importing somebody's file raises; one broken plugin must not hide the others from `list`.
 _IMPORT_FAULTS = (
@@ -46,12 +46,12 @@ class Registry:
     """The plugins there are: built in, from entry points, and the given files."""
 
     def __init__(self, files: Sequence[Path] = ()) -> None:
-        self._files: dict[Kind, dict[str, ModuleType]] = {"methods": {}, "datasets": {}}
-        self._installed: dict[Kind, list[EntryPoint]] = {}
+        self._files: dict[PluginKind, dict[str, ModuleType]] = {"methods": {}, "datasets": {}}
+        self._installed: dict[PluginKind, list[EntryPoint]] = {}
         for path in files:
             self._add_file(path)
 
-    def names(self, kind: Kind) -> list[str]:
+    def names(self, kind: PluginKind) -> list[str]:
         """Sorted names; nothing is imported."""
         return sorted(set(self._all_names(kind)))
 
@@ -63,7 +63,7 @@ class Registry:
         """The dataset of that name; raises `UnknownName` with suggestions."""
         return self._find("datasets", name, Dataset)  # type: ignore[type-abstract]
 
-    def origin(self, kind: Kind, name: str) -> str:
+    def origin(self, kind: PluginKind, name: str) -> str:
         """Which file or distribution a plugin comes from; empty where it is built in."""
         module = self._files[kind].get(name)
         if module:
@@ -71,16 +71,16 @@ class Registry:
         found = [entry.dist.name for entry in self._entries(kind) if entry.name == name and entry.dist]
         return found[0] if found else ""
 
-    def _entries(self, kind: Kind) -> list[EntryPoint]:
+    def _entries(self, kind: PluginKind) -> list[EntryPoint]:
         """Looked for once: it takes a file of every distribution that is installed."""
         if kind not in self._installed:
             self._installed[kind] = list(entry_points(group=f"amodal_bench.{kind}"))
         return self._installed[kind]
 
-    def _all_names(self, kind: Kind) -> list[str]:
+    def _all_names(self, kind: PluginKind) -> list[str]:
         return [*_built_in(kind), *(e.name for e in self._entries(kind)), *self._files[kind]]
 
-    def _find(self, kind: Kind, name: str, base: type[T]) -> Plugin[T]:
+    def _find(self, kind: PluginKind, name: str, base: type[T]) -> Plugin[T]:
         times = Counter(self._all_names(kind))[name]
         if not times:
             raise UnknownName(kind[:-1], name, self.names(kind))
@@ -95,7 +95,7 @@ class Registry:
 
     def _add_file(self, path: Path) -> None:
         module = _load_file(path)
-        held: dict[Kind, type] = {"methods": Method, "datasets": Dataset}
+        held: dict[PluginKind, type] = {"methods": Method, "datasets": Dataset}
         kinds = [kind for kind, base in held.items() if _classes(module, base)]
         if not kinds:
             raise Refused(f"--plugin {path}: it defines neither a Method nor a Dataset")
@@ -105,7 +105,7 @@ class Registry:
             self._files[kind][path.stem] = module
 
 
-def _built_in(kind: Kind) -> list[str]:
+def _built_in(kind: PluginKind) -> list[str]:
     folder = PACKAGE / kind
     if not folder.is_dir():
         raise Refused(
@@ -115,7 +115,7 @@ def _built_in(kind: Kind) -> list[str]:
     return [module.name for module in pkgutil.iter_modules([str(folder)]) if not module.name.startswith("_")]
 
 
-def _load_built_in(kind: Kind, name: str) -> ModuleType:
+def _load_built_in(kind: PluginKind, name: str) -> ModuleType:
     try:
         return importlib.import_module(f"amodal_bench.{kind}.{name}")
     except _IMPORT_FAULTS as error:

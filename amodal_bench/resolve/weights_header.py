@@ -49,8 +49,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         tensors = _TENSORS.validate_python(header)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "metadata"
-        raise _damaged(path, f"its header says of {place[:80]!r}: {first['msg'].lower()}") from None
+        field = ".".join(map(str, first["loc"])) or "metadata"
+        raise _damaged(path, f"its header says of {field[:80]!r}: {first['msg'].lower()}") from None
     promised = start + _end(path, tensors)
     if promised != size:
         fault = "cut off" if promised > size else "not a safetensors file"

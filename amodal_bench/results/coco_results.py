@@ -81,7 +81,7 @@ def csv_rows(rows: pd.DataFrame, protocol: Protocol) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Average:
+class AveragePrecision:
     """AP and AR in percent over one range of occlusion rates; NaN where no instance lies in it."""
 
     name: str
@@ -93,7 +93,7 @@ class Average:
     ar: float
 
 
-def average_precision(rows: pd.DataFrame, ranges: Mapping[str, str] = RANGES) -> list[Average]:
+def average_precision(rows: pd.DataFrame, ranges: Mapping[str, str] = RANGES) -> list[AveragePrecision]:
     """COCO's AP (.50:.05:.95), AP50, AP75 and AR through one pseudo category, a line per range of rates.
 
     From the counts alone: a prediction can match the instance that it was asked for and no other, which is what
@@ -106,7 +106,7 @@ def average_precision(rows: pd.DataFrame, ranges: Mapping[str, str] = RANGES) ->
         ranges: name -> interval of occlusion rates, ends as written.
     """
     good = by_instance(rows[rows["status"] == "ok"].reset_index(drop=True), find_protocol(DEFAULT))
-    images = {name: place for place, name in enumerate(sorted(set(good["image_id"])))}
+    images = {name: number for number, name in enumerate(sorted(set(good["image_id"])))}
     found = []
     for name, text in ranges.items():
         inside = np.asarray(Interval.parse(text).contains(good["rate"].to_numpy(dtype=np.float64)))
@@ -121,19 +121,19 @@ def has_scores(rows: pd.DataFrame) -> bool:
 
 def _evaluate(
     name: str, text: str, good: pd.DataFrame, images: Mapping[str, int], inside: NDArray[np.bool_]
-) -> Average:
+) -> AveragePrecision:
     made = np.flatnonzero(~unmatched(good)).tolist()
     if not inside.any() or not made:
         nothing = 0.0 if inside.any() else float("nan")
-        return Average(name, text, int(inside.sum()), nothing, nothing, nothing, nothing)
+        return AveragePrecision(name, text, int(inside.sum()), nothing, nothing, nothing, nothing)
     shared = {"category_id": CATEGORY, "bbox": [0, 0, 1, 1]}  # the IoU comes from the counts
-    places = [images[image] for image in good["image_id"]]
+    image_ids = [images[image] for image in good["image_id"]]
     truth = [
         {"id": k + 1, "image_id": image, "area": 1, "iscrowd": 0, "ignore": int(not inside[k]), **shared}
-        for k, image in enumerate(places)
+        for k, image in enumerate(image_ids)
     ]
     scores = good["score"].astype(float).fillna(CONSTANT_SCORE)
-    guesses = [{"image_id": places[k], "score": scores.iloc[k], **shared} for k in made]
+    guesses = [{"image_id": image_ids[k], "score": scores.iloc[k], **shared} for k in made]
     with redirect_stdout(StringIO()):  # pycocotools talks
         index = _index(truth, images.values())
         own = good["iou_full"].fillna(0.0)
@@ -142,13 +142,13 @@ def _evaluate(
         evaluation.accumulate()
     precision, recall = evaluation.eval["precision"][..., 0, -1], evaluation.eval["recall"][..., 0, -1]
     ap, ap50, ap75, ar = (100 * float(v.mean()) for v in (precision, precision[0], precision[5], recall))
-    return Average(name, text, int(inside.sum()), ap, ap50, ap75, ar)
+    return AveragePrecision(name, text, int(inside.sum()), ap, ap50, ap75, ar)
 
 
 def _index(truth: list[dict[str, Any]], images: Iterable[int]) -> COCO:
     index = COCO()
     index.dataset = {
-        "images": [{"id": place} for place in images],
+        "images": [{"id": number} for number in images],
         "annotations": truth,
         "categories": [{"id": CATEGORY, "name": "object"}],
     }
@@ -198,7 +198,7 @@ def _number(text: str) -> int | str:
     return int(text) if _WHOLE.fullmatch(text) else text
 
 
-def lines(averages: Iterable[Average]) -> list[tuple[str, ...]]:
+def lines(averages: Iterable[AveragePrecision]) -> list[tuple[str, ...]]:
     """Averages as texts: range, n, AP, AP50, AP75, AR."""
     return [
         (f"{a.name} {a.rates}", str(a.n), *("-" if np.isnan(v) else f"{v:.1f}" for v in (a.ap, a.ap50, a.ap75, a.ar)))

@@ -36,7 +36,7 @@ class Work(Generic[R]):
     lost: Callable[[str, str], R]
 
 
-class Crew(Generic[R]):
+class PieceCrew(Generic[R]):
     """So many processes."""
 
     def __init__(self, work: Work[R], count: int) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.resolve.job import open_dataset
+from amodal_bench.resolve.known_roots import remembered
 from amodal_bench.resolve.locate import DataFlags
-from amodal_bench.resolve.places import remembered
 from amodal_bench.resolve.predicted_visible import TRUTH, spelled, with_visible
 from amodal_bench.resolve.presets import build
 from amodal_bench.resolve.registry import Registry

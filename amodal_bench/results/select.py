@@ -71,7 +71,7 @@ class Selection:
         found = [run for run in self.runs if query.matches(run)]
         if not found:
             raise nothing_left(f"no finished run of {query}, of {len(self.runs)} that can be read", self.left_out)
-        order = {name: place for place, name in enumerate(query.methods or ())}
+        order = {name: index for index, name in enumerate(query.methods or ())}
         return Selection(sorted(found, key=lambda run: order.get(run.name, 0)), self.left_out)
 
 

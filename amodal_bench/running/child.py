@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from amodal_bench.files.processes import pipe_of
 from amodal_bench.plugin import Settings
 from amodal_bench.store.folder import RunFolder
-from amodal_bench.store.journal import FOLDER, Entry
+from amodal_bench.store.journal import FOLDER, JournalEntry
 
 log = logging.getLogger(__name__)
 _LINGER = 1.0  # seconds that its output may stay open after its end
 
 
-class Orders(Settings):
+class WorkerOrders(Settings):
     """What a worker is to do: its shard (number, count), or nothing but the instances that must run alone.
 
     `key` is the run's: a worker that resolves the request to another one, because data or code have changed since,
@@ -45,13 +45,13 @@ class Word(Settings):
 class Child:
     """A worker process."""
 
-    orders: Orders
+    orders: WorkerOrders
     process: subprocess.Popen[bytes]
     deaths: int = 0
     ready: Word | None = None
     end: Word | None = None
     late: bool = False
-    suspects: Entry | None = None
+    suspects: JournalEntry | None = None
     _seen: tuple[int, float] = (0, 0.0)
     _listener: threading.Thread = field(init=False)
 
@@ -105,9 +105,9 @@ class Child:
         if self.process.stdout:
             self.process.stdout.close()
 
-    def entry(self, folder: RunFolder) -> Entry | None:
+    def entry(self, folder: RunFolder) -> JournalEntry | None:
         """Its journal."""
-        return Entry(folder.path / FOLDER / f"{self.ready.worker}.json") if self.ready else None
+        return JournalEntry(folder.path / FOLDER / f"{self.ready.worker}.json") if self.ready else None
 
     def hangs(self, folder: RunFolder, seconds: float, batch_size: int) -> bool:
         """Whether it has worked on the same instances for longer than `seconds` each."""

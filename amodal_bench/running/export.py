@@ -130,11 +130,11 @@ def _written(job: Export, writer: Writer, reporter: Reporter) -> Iterator[tuple[
 
 def _scenes(job: Export, funnel: Funnel) -> Iterator[tuple[Scene | None, int]]:
     """Each image's readable instances, and how many were not."""
-    for image_id, places in itertools.groupby(range(len(job.ids)), key=lambda k: parse_id(job.ids[k]).image):
+    for image_id, indices in itertools.groupby(range(len(job.ids)), key=lambda k: parse_id(job.ids[k]).image):
         samples, failed = [], 0
-        for place in places:
+        for index in indices:
             try:
-                samples.append(job.source[place])
+                samples.append(job.source[index])
             except BadRecord as error:
                 log.warning("left out: %s", error)
                 funnel.drop(UNREADABLE)

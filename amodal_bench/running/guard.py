@@ -28,7 +28,7 @@ class Failure:
 
     message: str
     trace: str = ""
-    place: str = ""
+    line: str = ""
     memory: bool = False
     final: bool = False
 
@@ -48,7 +48,7 @@ def guarded(call: Callable[[], T]) -> T | Failure:
         frames = traceback.extract_tb(error.__traceback__)[1:]
         told = _told(error)
         trace = printable("".join(traceback.format_list(frames)), keep="\n") + told + "\n"
-        return Failure(told, trace, _place(frames), _is_memory(error), isinstance(error, SharedMask))
+        return Failure(told, trace, _line_of(frames), _is_memory(error), isinstance(error, SharedMask))
 
 
 def source_of(function: Callable[..., object]) -> str:
@@ -68,7 +68,7 @@ def _text(error: BaseException) -> str:
     return str(traceback.TracebackException(type(error), error, None))
 
 
-def _place(frames: Sequence[traceback.FrameSummary]) -> str:
+def _line_of(frames: Sequence[traceback.FrameSummary]) -> str:
     """The last line of a plugin's own code that was run; none where its answer was found wrong afterwards."""
     outside = [frame for frame in frames if not _in_core(Path(frame.filename))]
     own = [frame for frame in outside if not _in_library(Path(frame.filename))] or outside

@@ -13,17 +13,17 @@ _NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ErrorKind:
     """How often errors of one kind came up, the first's id and text, where in the plugin it arose, its traceback."""
 
     count: int
     first: str
     text: str
-    place: str
+    line: str
     trace: Path | None
 
 
-def by_kind(run: Path, errors: Iterable[tuple[str, str]]) -> list[Kind]:
+def by_kind(run: Path, errors: Iterable[tuple[str, str]]) -> list[ErrorKind]:
     """(id, text) of failed instances as kinds, the most frequent first."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for id, text in errors:
@@ -33,8 +33,8 @@ def by_kind(run: Path, errors: Iterable[tuple[str, str]]) -> list[Kind]:
         first, text = members[0]
         path = run / ERRORS / f"{name}.txt"
         trace = path if path.is_file() else None
-        place = path.read_text(encoding="utf-8").splitlines()[1] if trace else ""
-        kinds.append(Kind(len(members), first, text.replace(f"{first}: ", ""), place, trace))
+        line = path.read_text(encoding="utf-8").splitlines()[1] if trace else ""
+        kinds.append(ErrorKind(len(members), first, text.replace(f"{first}: ", ""), line, trace))
     return kinds
 
 
@@ -44,7 +44,7 @@ def keep_trace(run: Path, id: str, failure: Failure) -> None:
     path.parent.mkdir(exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(f"{id}\n{failure.place}\n{failure.trace or failure.message}\n")
+            file.write(f"{id}\n{failure.line}\n{failure.trace or failure.message}\n")
     except FileExistsError:
         return
 

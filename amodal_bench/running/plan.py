@@ -20,7 +20,7 @@ def make_plan(dataset: AnyDataset) -> pa.Table:
     """All instances: groups in the order of their hash, inside a group the dataset's own order.
 
     Any prefix is so a random subset of groups that is the same for every method, and a longer prefix keeps it.
-    `index` is the place in `dataset.ids()`. Raises `Refused` for ids that are no texts of four parts or not unique.
+    `index` is the index in `dataset.ids()`. Raises `Refused` for ids that are no texts of four parts or not unique.
     """
     ids, groups = _columns(dataset)
     if pc.count_distinct(ids).as_py() != len(ids):
@@ -54,7 +54,7 @@ def _group(dataset: AnyDataset, id: str) -> str:
 
 
 def _turns(groups: pa.StringArray) -> NDArray[np.int64]:
-    """Place of each of G different groups in the order of their sha256, (G,)."""
+    """Rank of each of G different groups in the order of their sha256, (G,)."""
     digests = bytearray()
     for start in range(0, len(groups), _CHUNK):
         for group in groups.slice(start, _CHUNK).to_pylist():
@@ -73,8 +73,8 @@ def shard(plan: pa.Table, number: int, count: int) -> pa.Table:
 
 def find(plan: pa.Table, id: str) -> int | None:
     """Where an id stands in a plan."""
-    place = pc.index(plan["id"], pa.scalar(id, pa.string())).as_py()
-    return None if place < 0 else int(place)
+    index = pc.index(plan["id"], pa.scalar(id, pa.string())).as_py()
+    return None if index < 0 else int(index)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class TooManyErrors(Incomplete):
 
 
 @dataclass(slots=True)
-class Writer:
+class RunWriter:
     """Hands finished rows to the folder every few seconds, and at the end whatever happens."""
 
     folder: RunFolder
@@ -96,7 +96,7 @@ def predict(
     The next batch is decoded while the method works on this one. A batch that fails is tried again in halves, so
     that one bad instance is one error row. `journal` is told what is worked on.
     """
-    tally, writer, asker = Tally(), Writer(folder), _Asker(method, seed)
+    tally, writer, asker = Tally(), RunWriter(folder), _Asker(method, seed)
     try:
         for samples in _decoded(dataset, _batches(todo, batch_size), journal):
             rows = _rows_of(samples, asker, folder)
@@ -131,7 +131,7 @@ def _decoded(dataset: AnyDataset, batches: Iterator[list[Item]], journal: Journa
         images: dict[int, str] = {}
         found = [guarded(lambda i=item: hold(dataset, i, images)) for item in items]  # type: ignore[misc]
         where = source_of(type(dataset).__getitem__)
-        held = [replace(f, place=f.place or where) if isinstance(f, Failure) else f for f in found]
+        held = [replace(f, line=f.line or where) if isinstance(f, Failure) else f for f in found]
         return list(zip(items, held, strict=True))
 
     with ThreadPoolExecutor(max_workers=1) as reader:
@@ -213,7 +213,7 @@ class _Asker:
         if not isinstance(together, Failure):
             return list(together)
         if len(held) == 1 or together.final:
-            return [replace(together, place=together.place or source_of(type(self._method).predict))] * len(held)
+            return [replace(together, line=together.line or source_of(type(self._method).predict))] * len(held)
         half = -(-len(held) // 2)
         if together.memory:
             log.warning("out of memory at a batch of %d: going on with %d (%s)", len(held), half, together.message)

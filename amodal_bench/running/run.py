@@ -15,13 +15,13 @@ from amodal_bench.formats.release import release_of, unlike_published
 from amodal_bench.metrics.protocol import DEFAULT
 from amodal_bench.plugin import AnyMethod
 from amodal_bench.progress import Reporter, Silent
-from amodal_bench.resolve import places, provenance
+from amodal_bench.resolve import known_roots, provenance
 from amodal_bench.resolve.job import Job
 from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.running import plan as planning
-from amodal_bench.running.child import Orders
+from amodal_bench.running.child import WorkerOrders
 from amodal_bench.running.predict import Tally, TooManyErrors, predict
-from amodal_bench.running.workers import DIED, LATE, Crew
+from amodal_bench.running.workers import DIED, LATE, WorkerCrew
 from amodal_bench.store.folder import RunFolder
 from amodal_bench.store.journal import Journal
 from amodal_bench.store.lock import FolderLock
@@ -59,7 +59,7 @@ def _remember(job: Job) -> None:
     """Have pictures of this data found again; not for a worker, whose paths a run's folder may have named."""
     if not job.dataset.card.embedded:
         flags = DataFlags(root=job.location.root, image_root=job.location.images)
-        places.remember(job.spec.dataset, job.spec.fingerprint, flags)
+        known_roots.remember(job.spec.dataset, job.spec.fingerprint, flags)
 
 
 def work(job: Job, number: int, count: int, reporter: Reporter) -> Tally:
@@ -74,7 +74,7 @@ def work(job: Job, number: int, count: int, reporter: Reporter) -> Tally:
     return _predict(job, todo.rest, method, reporter)
 
 
-def work_shard(job: Job, method: AnyMethod, orders: Orders) -> None:
+def work_shard(job: Job, method: AnyMethod, orders: WorkerOrders) -> None:
     """What a worker process of `bench` does: suspected instances one by one, then what its shard has left."""
     asked = _asked(job, job.folder.plan())
     for id in orders.alone:
@@ -234,12 +234,12 @@ def _without(plan: pa.Table, ids: Any) -> pa.Table:
     return plan.filter(pc.invert(pc.is_in(plan["id"], value_set=pa.array(ids, type=pa.string()))))
 
 
-def _orders(job: Job, shard: tuple[int, int] | None = None, alone: tuple[str, ...] = ()) -> Orders:
-    return Orders(request=job.request.model_dump(mode="json"), key=job.spec.key(), shard=shard, alone=alone)
+def _orders(job: Job, shard: tuple[int, int] | None = None, alone: tuple[str, ...] = ()) -> WorkerOrders:
+    return WorkerOrders(request=job.request.model_dump(mode="json"), key=job.spec.key(), shard=shard, alone=alone)
 
 
-def _crew(job: Job, plan: pa.Table, reporter: Reporter) -> Crew:
-    return Crew(
+def _crew(job: Job, plan: pa.Table, reporter: Reporter) -> WorkerCrew:
+    return WorkerCrew(
         job.folder,
         plan,
         batch_size=job.batch_size,

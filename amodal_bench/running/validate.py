@@ -16,16 +16,16 @@ from amodal_bench.store.spec import instance_seed
 
 
 def prefix(dataset: AnyDataset, limit: int) -> list[int]:
-    """Places of the first `limit` instances in the order in which `--limit` takes them."""
-    places: list[int] = planning.make_plan(dataset).slice(0, limit)["index"].to_pylist()
-    return places
+    """Indices of the first `limit` instances in the order in which `--limit` takes them."""
+    indices: list[int] = planning.make_plan(dataset).slice(0, limit)["index"].to_pylist()
+    return indices
 
 
-def counts_of(method: AnyMethod, dataset: AnyDataset, places: Sequence[int], batch: int, seed: int = 0) -> Counts:
-    """Venn counts (N, 8) of the instances at `places`, predicted `batch` at a time."""
+def counts_of(method: AnyMethod, dataset: AnyDataset, indices: Sequence[int], batch: int, seed: int = 0) -> Counts:
+    """Venn counts (N, 8) of the instances at `indices`, predicted `batch` at a time."""
     found = []
-    for start in range(0, len(places), batch):
-        held = [Held.of(dataset[place]) for place in places[start : start + batch]]
+    for start in range(0, len(indices), batch):
+        held = [Held.of(dataset[index]) for index in indices[start : start + batch]]
         queries = [h.query for h in held]
         masks = asked(method, queries, [instance_seed(seed, query.id) for query in queries])
         found += [h.counts(mask).reshape(-1, len(COLUMNS)).sum(axis=0) for mask, h in zip(masks, held, strict=True)]

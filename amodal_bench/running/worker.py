@@ -12,7 +12,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.files.processes import hear_interrupts
 from amodal_bench.resolve.job import Request, prepare
 from amodal_bench.running import run
-from amodal_bench.running.child import Orders, Word
+from amodal_bench.running.child import Word, WorkerOrders
 from amodal_bench.running.guard import Failure, guarded
 from amodal_bench.running.interrupts import Interrupted, interruptible
 from amodal_bench.running.predict import TooManyErrors
@@ -25,7 +25,7 @@ def main() -> None:
     """Carry out the orders and tell how it ended."""
     streams.guard()
     say = _channel()
-    orders = Orders.model_validate_json(sys.stdin.buffer.readline())
+    orders = WorkerOrders.model_validate_json(sys.stdin.buffer.readline())
     word = Word(kind="stopped")
     try:
         with interruptible():
@@ -51,7 +51,7 @@ def _channel() -> Callable[[Word], None]:
     return say
 
 
-def _outcome(orders: Orders, say: Callable[[Word], None]) -> Word:
+def _outcome(orders: WorkerOrders, say: Callable[[Word], None]) -> Word:
     """How the work ended; an error of a plugin's `load` too is a word."""
     done = guarded(lambda: _work(orders, say))
     if isinstance(done, Failure):
@@ -60,7 +60,7 @@ def _outcome(orders: Orders, say: Callable[[Word], None]) -> Word:
     return done
 
 
-def _work(orders: Orders, say: Callable[[Word], None]) -> Word:
+def _work(orders: WorkerOrders, say: Callable[[Word], None]) -> Word:
     try:
         job = prepare(Request.model_validate(orders.request))
         if job.spec.key() != orders.key:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from amodal_bench.errors import Refused
 from amodal_bench.files import processes
 from amodal_bench.progress import Reporter
-from amodal_bench.running.child import Child, Orders
+from amodal_bench.running.child import Child, WorkerOrders
 from amodal_bench.running.guard import Failure
 from amodal_bench.running.plan import find
 from amodal_bench.running.predict import Item, TooManyErrors, error_row
@@ -31,7 +31,7 @@ _GRACE = 30.0  # seconds that a worker has to write what is finished
 _MOST_DEATHS = 2  # in a row without any progress and without anybody to suspect
 
 
-class Crew:
+class WorkerCrew:
     """The workers of one command on one run."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Crew:
         self._known = folder.parts()
         self.reasons: list[str] = []
 
-    def run(self, orders: Sequence[Orders], begin: Callable[[], object] | None = None) -> None:
+    def run(self, orders: Sequence[WorkerOrders], begin: Callable[[], object] | None = None) -> None:
         """Have workers carry out orders; `begin` is called when all have loaded, before one touches the run.
 
         Raises `Refused` where one can not begin, and `TooManyErrors`. Why work was left undone is in `reasons`.
@@ -71,7 +71,7 @@ class Crew:
         finally:
             self._dismiss()
 
-    def _start(self, orders: Orders, deaths: int = 0) -> Child:
+    def _start(self, orders: WorkerOrders, deaths: int = 0) -> Child:
         environment = _environment(*(orders.shard or (0, 1)))
         process = processes.start("amodal_bench.running.worker", pipes=True, environment=environment)
         child = Child(orders, process, deaths)
@@ -79,7 +79,7 @@ class Crew:
         return child
 
     def _await_ready(self) -> None:
-        for place, child in enumerate(self._children):
+        for number, child in enumerate(self._children):
             while not child.ready:
                 time.sleep(_LOOK)
                 if not child.gone or child.ready:
@@ -89,7 +89,7 @@ class Crew:
                 if child.deaths + 1 >= _MOST_DEATHS:
                     raise Refused(f"{child.title} {child.how} while it loaded the method, {_MOST_DEATHS} times")
                 child.close()
-                child = self._children[place] = self._start(child.orders, child.deaths + 1)
+                child = self._children[number] = self._start(child.orders, child.deaths + 1)
 
     def _look(self) -> None:
         self._report()

@@ -21,7 +21,7 @@ from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.names import plain_name
 from amodal_bench.files.stamp import Stamp, stamp_of
 from amodal_bench.store.journal import FOLDER as JOURNAL
-from amodal_bench.store.journal import Entry, entries
+from amodal_bench.store.journal import JournalEntry, entries
 from amodal_bench.store.lock import HOLDER, LOCK
 from amodal_bench.store.merging import merge
 from amodal_bench.store.record import read_record
@@ -39,7 +39,7 @@ from amodal_bench.store.rows import (
     unreadable,
     write_table,
 )
-from amodal_bench.store.sources import DIGITS, OldTables, PartFile, Source, file_sha256, overview
+from amodal_bench.store.sources import DIGITS, OldTables, PartFile, RowSource, file_sha256, overview
 from amodal_bench.store.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class RunFolder:
             self._remove(parts)
         return record
 
-    def _check_planned(self, sources: Sequence[Source]) -> int:
+    def _check_planned(self, sources: Sequence[RowSource]) -> int:
         """How many instances are planned; raises where a row is of none of them."""
         planned, found = self.plan()["id"], overview(sources)["id"]
         strange = _without(found, planned)
@@ -243,7 +243,7 @@ class RunFolder:
         with suppress(OSError):
             (self.path / JOURNAL).rmdir()
 
-    def workers(self) -> list[Entry]:
+    def workers(self) -> list[JournalEntry]:
         """The journals of processes that are at work here."""
         return [entry for entry in entries(self.path) if entry.alive]
 
@@ -279,9 +279,9 @@ class RunFolder:
     def _parts(self) -> list[Path]:
         return sorted((self.path / "parts").glob("[!.]*.parquet"))
 
-    def _sources(self, parts: Sequence[Path]) -> list[Source]:
+    def _sources(self, parts: Sequence[Path]) -> list[RowSource]:
         """The parts, and the earlier tables where they hold what no part does."""
-        sources: list[Source] = [PartFile(path) for path in parts]
+        sources: list[RowSource] = [PartFile(path) for path in parts]
         path = self.path / "instances.parquet"
         if not path.is_file():
             return sources

@@ -49,7 +49,7 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-class Entry:
+class JournalEntry:
     """A journal file as another process reads it."""
 
     def __init__(self, path: Path) -> None:
@@ -75,10 +75,10 @@ class Entry:
         return str(self._holder) if self._holder else self.worker
 
 
-def entries(run: Path) -> Iterator[Entry]:
+def entries(run: Path) -> Iterator[JournalEntry]:
     """Every journal of a run."""
     for path in sorted((run / FOLDER).glob("*.json")):
-        yield Entry(path)
+        yield JournalEntry(path)
 
 
 def _state(text: bytes) -> tuple[int, list[str], bool]:

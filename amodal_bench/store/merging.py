@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from amodal_bench.errors import RunDamaged
 from amodal_bench.files.cache import writing
 from amodal_bench.store.rows import FINISHED, INSTANCES, PARQUET, PART, PREDICTIONS
-from amodal_bench.store.sources import TABLES, Places, Source, by_id, file_sha256, repeats
+from amodal_bench.store.sources import TABLES, Indices, RowSource, by_id, file_sha256, repeats
 
-_PLACE = "_place"  # a column of rows on their way
+_RANK = "_rank"  # a column of rows on their way
 _BUCKET = 64 * 2**20  # bytes of rows that are sorted at a time
 _GROUP_ROWS, _GROUP_BYTES = 65_536, 32 * 2**20  # where a row group of a table ends
 
@@ -36,7 +36,7 @@ class Merged:
     tables: dict[str, str]
 
 
-def merge(sources: Sequence[Source], folder: Path) -> Merged:
+def merge(sources: Sequence[RowSource], folder: Path) -> Merged:
     """Write instances, predictions and timings of all rows into `folder`: one row an id, sorted by id.
 
     A finished row stands for the failed tries before it. The same result twice (two workers, or a part written
@@ -62,38 +62,38 @@ def merge(sources: Sequence[Source], folder: Path) -> Merged:
 class _Chosen:
     """Where the rows of all sources go.
 
-    `places`: each row's place in the sorted order, -1 for nowhere. `first`: for each place that of the first row with
+    `ranks`: each row's rank in the sorted order, -1 for nowhere. `first`: for each rank that of the first row with
     the same id. `rows`: how many there are in the end, and how many of them are `finished`.
     """
 
-    places: Places
-    first: Places
+    ranks: Indices
+    first: Indices
     rows: int
     finished: int
 
 
-def _choose(sources: Sequence[Source]) -> _Chosen:
+def _choose(sources: Sequence[RowSource]) -> _Chosen:
     order, index = by_id(sources)
     again = repeats(index["id"])
     finished = pc.equal(index["status"], FINISHED).to_numpy()
     kept = np.flatnonzero(~again | finished)  # finished ones that are there twice are compared, then dropped
-    places = np.full(len(order), -1, dtype=np.int64)
-    places[order[kept]] = np.arange(len(kept))
+    ranks = np.full(len(order), -1, dtype=np.int64)
+    ranks[order[kept]] = np.arange(len(kept))
     first = np.maximum.accumulate(np.where(again[kept], 0, np.arange(len(kept))))
-    return _Chosen(places, first, int((~again).sum()), int((finished & ~again).sum()))
+    return _Chosen(ranks, first, int((~again).sum()), int((finished & ~again).sum()))
 
 
-def _in_order(sources: Sequence[Source], chosen: _Chosen, scratch: Path) -> Iterator[pa.Table]:
+def _in_order(sources: Sequence[RowSource], chosen: _Chosen, scratch: Path) -> Iterator[pa.Table]:
     """The chosen rows, sorted, as tables of `PART` of any length."""
     count = max(1, -(-sum(source.size for source in sources) // _BUCKET))
     if count == 1:
-        yield _sorted([table for _, table in _placed(sources, chosen, 1)])
+        yield _sorted([table for _, table in _ranked(sources, chosen, 1)])
         return
     paths = [scratch / f"{bucket}.arrow" for bucket in range(count)]
-    schema = PART.append(pa.field(_PLACE, pa.int64()))
+    schema = PART.append(pa.field(_RANK, pa.int64()))
     with ExitStack() as stack:
         outs = [stack.enter_context(pa.ipc.new_stream(str(path), schema)) for path in paths]
-        for bucket, table in _gathered(_placed(sources, chosen, count)):
+        for bucket, table in _gathered(_ranked(sources, chosen, count)):
             outs[bucket].write_table(table)
     for path in paths:
         with pa.ipc.open_stream(str(path)) as stream:
@@ -101,19 +101,19 @@ def _in_order(sources: Sequence[Source], chosen: _Chosen, scratch: Path) -> Iter
         path.unlink()
 
 
-def _placed(sources: Sequence[Source], chosen: _Chosen, count: int) -> Iterator[tuple[int, pa.Table]]:
-    """(bucket, rows that go there, with their place)."""
+def _ranked(sources: Sequence[RowSource], chosen: _Chosen, count: int) -> Iterator[tuple[int, pa.Table]]:
+    """(bucket, rows that go there, with their rank)."""
     start = 0
     for source in sources:
         for chunk in source.chunks():
-            places = chosen.places[start : start + len(chunk)]
+            ranks = chosen.ranks[start : start + len(chunk)]
             start += len(chunk)
-            wanted = places >= 0
-            chunk = chunk.append_column(_PLACE, pa.array(places)).filter(pa.array(wanted))
+            wanted = ranks >= 0
+            chunk = chunk.append_column(_RANK, pa.array(ranks)).filter(pa.array(wanted))
             if count == 1:
                 yield 0, chunk
                 continue
-            buckets = chosen.first[places[wanted]] * count // len(chosen.first)
+            buckets = chosen.first[ranks[wanted]] * count // len(chosen.first)
             for bucket in np.unique(buckets):
                 yield int(bucket), chunk.filter(pa.array(buckets == bucket))
 
@@ -132,11 +132,11 @@ def _gathered(pieces: Iterator[tuple[int, pa.Table]]) -> Iterator[tuple[int, pa.
 
 
 def _sorted(tables: Sequence[pa.Table]) -> pa.Table:
-    """Rows by their place, one an id; raises `RunDamaged` where two finished rows of an id differ."""
+    """Rows by their rank, one an id; raises `RunDamaged` where two finished rows of an id differ."""
     if not tables:
         return PART.empty_table()
     table = pa.concat_tables(tables)
-    table = table.take(pc.sort_indices(table[_PLACE])).drop_columns([_PLACE])
+    table = table.take(pc.sort_indices(table[_RANK])).drop_columns([_RANK])
     if len(table) < 2:
         return table
     ids = table["id"]

@@ -55,7 +55,7 @@ class Timings(_Part):
     peak_memory_mb: Seconds | None = None
 
 
-class Annotations(_Part):
+class AnnotationCounts(_Part):
     """Where every annotation went (`Funnel`)."""
 
     read: Count
@@ -104,7 +104,7 @@ class RunRecord(_Part):
     counts: Counts
     timings: Timings
     argv: list[str] = []
-    funnel: Annotations | None = None
+    funnel: AnnotationCounts | None = None
     files: Files = Files()
     git: Commit | None = None
     versions: dict[str, Any] = {}
@@ -164,15 +164,15 @@ def _faults(error: ValidationError) -> str:
     """The first faults, each with its place in the record."""
     found = error.errors(include_url=False, include_context=False)
     told = [
-        f"it has no {_place(fault['loc'])}"
+        f"it has no {_field(fault['loc'])}"
         if fault["type"] == "missing"
-        else f"{_place(fault['loc'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {_shortened(fault['input'])}"
+        else f"{_field(fault['loc'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {_shortened(fault['input'])}"
         for fault in found[:_SHOWN]
     ]
     return "; ".join(told) + (f"; and {len(found) - _SHOWN} faults more" if len(found) > _SHOWN else "")
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _field(location: tuple[int | str, ...]) -> str:
     return ".".join(map(str, location))
 
 

@@ -19,10 +19,10 @@ INDEX = ["id", "status", "error", "worker"]
 _ROW = 300  # bytes of a row in memory without its mask: numbers of eight bytes, ids that are spelled out
 DIGITS = 16  # of the sha256 in a part's name
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """Where rows lie."""
 
     @property
@@ -103,14 +103,14 @@ class OldTables:
         return table.filter(pc.is_in(table["id"], value_set=self._ids))
 
 
-def overview(sources: Sequence[Source]) -> pa.Table:
+def overview(sources: Sequence[RowSource]) -> pa.Table:
     """id, status and error of every row, one an id, a finished one before a failed one; sorted by id."""
     _, rows = by_id(sources)
     return rows.select(["id", "status", "error"]).filter(pa.array(~repeats(rows["id"])))
 
 
-def by_id(sources: Sequence[Source]) -> tuple[Places, pa.Table]:
-    """The places of all rows of all sources in sorted order, and their index in that order."""
+def by_id(sources: Sequence[RowSource]) -> tuple[Indices, pa.Table]:
+    """The indices of all rows of all sources in sorted order, and their index in that order."""
     parts = [source.index() for source in sources]
     index = pa.concat_tables(parts).combine_chunks() if parts else PART.empty_table().select(INDEX)
     rank = pc.if_else(pc.equal(index["status"], FINISHED), 0, 1)

@@ -81,40 +81,41 @@ def _unlike(spec: TableSpec) -> Iterator[AuditFinding]:
     known: dict[tuple[str, str, str], list[_Pair]] = {}
     unknown: dict[str, list[str]] = {}
     for pair in _pairs(spec):
-        mine, theirs = (spec.origin(row, pair.column).traits() for row in (pair.own, pair.other))
+        mine, theirs = (spec.origin(row, pair.column).traits() for row in (pair.proposed, pair.other))
         for trait in mine:
             if mine[trait] == theirs[trait] or (trait == "invisible score" and not pair.column.endswith("mIoU_inv")):
                 continue
             if UNKNOWN not in (mine[trait], theirs[trait]):
                 known.setdefault((trait, mine[trait], theirs[trait]), []).append(pair)
-        for row, traits in ((pair.own, mine), (pair.other, theirs)):
+        for row, traits in ((pair.proposed, mine), (pair.other, theirs)):
             missing = [t for t in traits if traits[t] == UNKNOWN and not (t == "invisible score" and not pair.hidden)]
             unknown[row.title] = _unique([*unknown.get(row.title, ()), *missing])
-    for (trait, own, other), pairs in known.items():
-        yield _differing(spec, trait, own, other, pairs)
+    for (trait, proposed, other), pairs in known.items():
+        yield _differing(spec, trait, proposed, other, pairs)
     yield from _not_stated(spec, unknown)
 
 
 class _Pair(NamedTuple):
     """A value of the paper's own method and one that it is printed beside."""
 
-    own: RowSpec
+    proposed: RowSpec
     other: RowSpec
     column: str
 
     @property
     def gain(self) -> float:
-        return self.own.printed[self.column] - self.other.printed[self.column]
+        return self.proposed.printed[self.column] - self.other.printed[self.column]
 
     @property
     def hidden(self) -> bool:
         return self.column.endswith("mIoU_inv")
 
 
-def _differing(spec: TableSpec, trait: str, own: str, other: str, pairs: Sequence[_Pair]) -> AuditFinding:
+def _differing(spec: TableSpec, trait: str, proposed: str, other: str, pairs: Sequence[_Pair]) -> AuditFinding:
     gains = [pair.gain for pair in pairs]
     text = (
-        f"{', '.join(_unique(p.own.title for p in pairs))}: {own}; {', '.join(_unique(p.other.title for p in pairs))}: "
+        f"{', '.join(_unique(p.proposed.title for p in pairs))}: {proposed}; "
+        f"{', '.join(_unique(p.other.title for p in pairs))}: "
         f"{other}. On {', '.join(_unique(p.column for p in pairs))}, where the gains are {min(gains):.{spec.digits}f} "
         f"to {max(gains):.{spec.digits}f} points"
     )
@@ -132,30 +133,32 @@ def _not_stated(spec: TableSpec, unknown: Mapping[str, Sequence[str]]) -> Iterat
 
 def _pairs(spec: TableSpec) -> Iterator[_Pair]:
     """Where both have a value in one section, made by two origins."""
-    for own in (row for row in spec.rows if row.own):
-        for other in (row for row in spec.rows if not row.own and row.section == own.section):
+    for proposed in (row for row in spec.rows if row.proposed):
+        for other in (row for row in spec.rows if not row.proposed and row.section == proposed.section):
             for column in (c.id for c in spec.columns if not c.mean_of):
-                both = column in own.printed and column in other.printed
-                if both and spec.origin_id(own, column) != spec.origin_id(other, column):
-                    yield _Pair(own, other, column)
+                both = column in proposed.printed and column in other.printed
+                if both and spec.origin_id(proposed, column) != spec.origin_id(other, column):
+                    yield _Pair(proposed, other, column)
 
 
 def _worth(spec: TableSpec, shift: Shift) -> AuditFinding:
-    before, after = (_cell(place) for place in (shift.before, shift.after))
+    before, after = (_cell(address) for address in (shift.before, shift.after))
     column = shift.before.split(":", 2)[2]
-    own = spec.row(shift.row)
-    rivals = [r.printed[column] for r in spec.rows if not r.own and r.section == own.section and column in r.printed]
-    gain = own.printed[column] - max(rivals)
+    proposed = spec.row(shift.row)
+    rivals = [
+        r.printed[column] for r in spec.rows if not r.proposed and r.section == proposed.section and column in r.printed
+    ]
+    gain = proposed.printed[column] - max(rivals)
     text = (
         f"{column}: {shift.text}: {before:.2f} becomes {after:.2f}, {after - before:+.2f} points with the same "
-        f"model; {own.title} claims {gain:+.2f} over the best other row"
+        f"model; {proposed.title} claims {gain:+.2f} over the best other row"
     )
     return AuditFinding(spec.name, "worth", text, round(after - before, 2))
 
 
-def _cell(place: str) -> float:
+def _cell(address: str) -> float:
     """The value at TABLE:ROW:COLUMN."""
-    table, row, column = place.split(":", 2)
+    table, row, column = address.split(":", 2)
     return find_table(table).row(row).printed[column]
 
 
@@ -180,11 +183,11 @@ def _averages(spec: TableSpec) -> Iterator[AuditFinding]:
 
 def _claim(spec: TableSpec, claim: Claim) -> AuditFinding:
     value = claimed(spec, claim, claim.row)
-    agrees = value >= claim.says if claim.kind == "smallest" else round(value, 1) == claim.says
+    agrees = value >= claim.claimed if claim.kind == "smallest" else round(value, 1) == claim.claimed
     others = [f"{spec.row(row).title} {claimed(spec, claim, row):.2f}" for row in claim.also]
     text = (
         f"{claim.text}: {spec.row(claim.row).title} gives {value:.2f}, "
-        f"{'as said' if agrees else f'where {claim.says} is said'}"
+        f"{'as said' if agrees else f'where {claim.claimed} is said'}"
         + (f"; {', '.join(others)}" if others else "")
         + (f" ({claim.remark})" if claim.remark else "")
     )
@@ -204,25 +207,27 @@ def claimed(spec: TableSpec, claim: Claim, row: str) -> float:
 
 def _contradictions() -> Iterator[AuditFinding]:
     """One method on one dataset with several values that no known difference of protocol explains."""
-    places: dict[tuple[str, str, str], list[tuple[TableSpec, RowSpec, str]]] = {}
+    printed: dict[tuple[str, str, str], list[tuple[TableSpec, RowSpec, str]]] = {}
     for spec in tables().values():
         for row in spec.rows:
             for column in spec.columns:
-                if row.who and column.key and column.id in row.printed:
-                    places.setdefault((row.who, column.key, column.metric), []).append((spec, row, column.id))
-    for (_, key, metric), cells in sorted(places.items()):
+                if row.method_id and column.dataset_key and column.id in row.printed:
+                    printed.setdefault((row.method_id, column.dataset_key, column.metric), []).append(
+                        (spec, row, column.id)
+                    )
+    for (_, key, metric), cells in sorted(printed.items()):
         values = [row.printed[column] for _, row, column in cells]
         known = {spec.origin(row, column).protocol for spec, row, column in cells}
         coarsest = min(spec.digits for spec, _, _ in cells)
         if max(values) - min(values) <= 0.5 * 10**-coarsest + _EPSILON or (len(known) > 1 and None not in known):
             continue
-        listed = ", ".join(f"{row.printed[column]:g} ({_place(spec, row)})" for spec, row, column in cells)
+        listed = ", ".join(f"{row.printed[column]:g} ({_source(spec, row)})" for spec, row, column in cells)
         names = " and ".join(_unique(spec.name for spec, _, _ in cells if spec.paper != ELSEWHERE))
         text = f"{cells[0][1].title} on {key}, {metric}: {listed}"
         yield AuditFinding(names or ELSEWHERE, "contradiction", text, round(max(values) - min(values), 2))
 
 
-def _place(spec: TableSpec, row: RowSpec) -> str:
+def _source(spec: TableSpec, row: RowSpec) -> str:
     return row.source or spec.name
 
 

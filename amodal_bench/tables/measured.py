@@ -22,7 +22,7 @@ from amodal_bench.tables.values import FLOOR, Measured, Scored, floor_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TableRequest:
     """What a table shall hold. `buckets` adds the protocols' occlusion buckets; no metrics are the headline ones."""
 
     protocols: Sequence[Protocol]
@@ -36,12 +36,12 @@ class Wanted:
     title: str = "Measured"
 
 
-def build(selection: Selection, wanted: Wanted) -> Sheet:
+def build(selection: Selection, request: TableRequest) -> Sheet:
     """The table; raises `Refused` where nothing that was asked for was run."""
     if not selection.runs:
         raise Refused(no_runs("the results folder"))
-    runs = labelled(selection.select(wanted.query).runs)
-    return _Builder(runs, wanted).sheet()
+    runs = labelled(selection.select(request.query).runs)
+    return _Builder(runs, request).sheet()
 
 
 def no_runs(where: object) -> str:
@@ -50,7 +50,7 @@ def no_runs(where: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Column:
     """A column: which instances, which protocol, which number."""
 
     data: Data
@@ -63,20 +63,20 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A row of the table: its label, and a value a place."""
+    """A row of the table: its label, and a value a column."""
 
     label: str
     cells: Sequence[Measured | None]
 
 
 class _Builder:
-    def __init__(self, runs: Sequence[FinishedRun], wanted: Wanted) -> None:
-        self.wanted = wanted
-        self.metrics = find_metrics(wanted.metrics)
+    def __init__(self, runs: Sequence[FinishedRun], request: TableRequest) -> None:
+        self.request = request
+        self.metrics = find_metrics(request.metrics)
         self._scored = Scored()
         self._floor_scores: dict[tuple[Data, str, tuple[Metric, ...]], pd.DataFrame] = {}
-        order = list(wanted.query.methods or sorted({run.name for run in runs}))
-        datasets = list(wanted.query.datasets or sorted({run.data.dataset for run in runs}))
+        order = list(request.query.methods or sorted({run.name for run in runs}))
+        datasets = list(request.query.datasets or sorted({run.data.dataset for run in runs}))
         self.runs = sorted(
             runs, key=lambda r: (order.index(r.name), datasets.index(r.data.dataset), r.data, r.path.name)
         )
@@ -84,23 +84,23 @@ class _Builder:
         self.blocks = sorted(self.names, key=lambda data: (datasets.index(data.dataset), data))
 
     def sheet(self) -> Sheet:
-        lines = [_Line(label, [self._cell(runs, place) for place in self.places]) for label, runs in self._lines()]
-        floors = [self._floor(place) for place in self.places] if self.wanted.floor else []
+        lines = [_Line(label, [self._cell(runs, column) for column in self.columns]) for label, runs in self._lines()]
+        floors = [self._floor(column) for column in self.columns] if self.request.floor else []
         if any(floors):
             lines.append(_Line(FLOOR, floors))
         ranked = iter(self._ranks(lines))
         return Sheet(
-            name=self.wanted.name,
-            title=self.wanted.title,
+            name=self.request.name,
+            title=self.request.title,
             labels=("method",),
-            columns=tuple(h for place in self.places for h in self._headings(place)),
+            columns=tuple(h for column in self.columns for h in self._headings(column)),
             rows=tuple(((line.label,), tuple(self._printed(line, ranked))) for line in lines),
             notes=tuple(dict.fromkeys(self._notes(lines))),
-            digits=self.wanted.digits,
+            digits=self.request.digits,
             records=tuple(
-                self._record(line.label, place, value)
+                self._record(line.label, column, value)
                 for line in lines
-                for place, value in zip(self.places, line.cells, strict=True)
+                for column, value in zip(self.columns, line.cells, strict=True)
             ),
         )
 
@@ -108,34 +108,34 @@ class _Builder:
         """Of all cells, line by line: a column's values are ranked with one another."""
         ranked = []
         for line in lines:
-            for column, (place, value) in enumerate(zip(self.places, line.cells, strict=True)):
+            for number, (column, value) in enumerate(zip(self.columns, line.cells, strict=True)):
                 unranked = value is None or value.flag or line.label == FLOOR
-                height = place.metric.sign * value.value if value else math.nan
-                ranked.append((None if unranked else column, height))
-        return ranks(ranked, self.wanted.digits)
+                height = column.metric.sign * value.value if value else math.nan
+                ranked.append((None if unranked else number, height))
+        return ranks(ranked, self.request.digits)
 
     def _printed(self, line: _Line, ranked: Iterator[Rank]) -> Iterator[Cell]:
-        for place, value in zip(self.places, line.cells, strict=True):
+        for column, value in zip(self.columns, line.cells, strict=True):
             rank = next(ranked)
             yield Cell.of(value, rank) if value else EMPTY
-            if self._timed(place):
+            if self._timed(column):
                 yield from timing_cells(value)
 
     @cached_property
-    def places(self) -> list[_Place]:
+    def columns(self) -> list[_Column]:
         """All columns: data by data, protocol by protocol, each score overall and then by bucket."""
         found = []
         for data in self.blocks:
-            for protocol in self.wanted.protocols:
+            for protocol in self.request.protocols:
                 group = f"{self.names[data]} {protocol.id}"
                 for metric in self.metrics:
                     if not metric.within(protocol):
                         continue
                     higher = metric.higher_is_better
-                    found.append(_Place(data, Heading(group, metric.name, higher), protocol, metric))
-                    for interval in protocol.buckets if self.wanted.buckets else ():
+                    found.append(_Column(data, Heading(group, metric.name, higher), protocol, metric))
+                    for interval in protocol.buckets if self.request.buckets else ():
                         heading = Heading(group, f"{metric.name} {interval}", higher)
-                        found.append(_Place(data, heading, protocol, metric, "bucket", str(interval)))
+                        found.append(_Column(data, heading, protocol, metric, "bucket", str(interval)))
         return found
 
     def _lines(self) -> Iterator[tuple[str, list[FinishedRun]]]:
@@ -150,21 +150,21 @@ class _Builder:
                 keys = " ".join(run.path.name for run in runs)
                 yield (name if len(variants) == 1 else f"{name} [{keys}]"), runs
 
-    def _cell(self, runs: Sequence[FinishedRun], place: _Place) -> Measured | None:
-        own = [run for run in runs if run.data == place.data]
-        return self._scored.over_seeds(own, place.protocol, place.metric.name, place.subset, place.rates)
+    def _cell(self, runs: Sequence[FinishedRun], column: _Column) -> Measured | None:
+        own = [run for run in runs if run.data == column.data]
+        return self._scored.over_seeds(own, column.protocol, column.metric.name, column.subset, column.rates)
 
-    def _floor(self, place: _Place) -> Measured | None:
+    def _floor(self, column: _Column) -> Measured | None:
         """What the visible mask alone would score, from any run on these instances; None where a run is that."""
-        if place.data not in self._floors or place.metric.measure:
+        if column.data not in self._floors or column.metric.measure:
             return None
-        run, floor = self._floors[place.data]
-        name, scored_with = place.metric.name, together(place.metric)
-        key = (place.data, place.protocol.id, scored_with)
+        run, floor = self._floors[column.data]
+        name, scored_with = column.metric.name, together(column.metric)
+        key = (column.data, column.protocol.id, scored_with)
         if key not in self._floor_scores:
-            self._floor_scores[key] = metrics(floor, place.protocol, metrics=scored_with)
-        like = self._scored.measured(run, place.protocol, name, place.subset, place.rates)
-        return like and floor_of(self._floor_scores[key], like, name, place.subset, place.rates)
+            self._floor_scores[key] = metrics(floor, column.protocol, metrics=scored_with)
+        like = self._scored.measured(run, column.protocol, name, column.subset, column.rates)
+        return like and floor_of(self._floor_scores[key], like, name, column.subset, column.rates)
 
     @cached_property
     def _floors(self) -> dict[Data, tuple[FinishedRun, pd.DataFrame]]:
@@ -177,14 +177,14 @@ class _Builder:
                 found[data] = (runs[0], floor_frame(runs[0].instances))
         return found
 
-    def _timed(self, place: _Place) -> bool:
-        first = place.subset == "all" and place.metric == self.metrics[0]
-        return self.wanted.timings and first and place.protocol == self.wanted.protocols[0]
+    def _timed(self, column: _Column) -> bool:
+        first = column.subset == "all" and column.metric == self.metrics[0]
+        return self.request.timings and first and column.protocol == self.request.protocols[0]
 
-    def _headings(self, place: _Place) -> Iterator[Heading]:
-        yield place.heading
-        if self._timed(place):
-            yield from (Heading(place.heading.group, name, higher_is_better=False) for name in TIMINGS)
+    def _headings(self, column: _Column) -> Iterator[Heading]:
+        yield column.heading
+        if self._timed(column):
+            yield from (Heading(column.heading.group, name, higher_is_better=False) for name in TIMINGS)
 
     def _notes(self, lines: Sequence[_Line]) -> Iterator[str]:
         yield "Percent; in brackets 95 % intervals (bootstrap over groups: the image, or the clip of a video)."
@@ -203,12 +203,12 @@ class _Builder:
         if lines[-1].label == FLOOR:
             yield f"{FLOOR}: the floor, computed from the counts of the runs above; not ranked."
 
-    def _record(self, label: str, place: _Place, m: Measured | None) -> Record:
+    def _record(self, label: str, column: _Column, m: Measured | None) -> Record:
         return {
-            "method": label, "dataset": place.data.dataset, "split": place.data.split,
-            "fingerprint": place.data.fingerprint,
-            "metric": place.metric.name, "subset": place.subset, "rates": place.rates, **measured_record(m),
-            "protocol": place.protocol.id,
+            "method": label, "dataset": column.data.dataset, "split": column.data.split,
+            "fingerprint": column.data.fingerprint,
+            "metric": column.metric.name, "subset": column.subset, "rates": column.rates, **measured_record(m),
+            "protocol": column.protocol.id,
         }  # fmt: skip
 
 

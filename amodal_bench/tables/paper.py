@@ -63,7 +63,7 @@ class PaperTable:
         self.selection = selection
         self._scored = Scored()
         used = dict.fromkeys(spec.origin_id(row, column) for row in spec.rows for column in row.printed)
-        self.marks = {origin: chr(ord("a") + place) for place, origin in enumerate(used)}
+        self.marks = {origin: chr(ord("a") + index) for index, origin in enumerate(used)}
 
     def sheet(self) -> Sheet:
         """The whole table; cells that nothing was run for are empty."""
@@ -124,9 +124,9 @@ class PaperTable:
         """What was measured for a cell, and in a sentence what of it is not shown and why."""
         if column.mean_of:
             return self._averaged(row, column), ""
-        if row.preset is None or column.key is None:
+        if row.preset is None or column.dataset_key is None:
             return None, ""
-        runs = self.selection.named(row.preset, column.key, column.split)
+        runs = self.selection.named(row.preset, column.dataset_key, column.split)
         runs = [run for run in runs if run.as_asked({**column.options, **row.options}, row.visible)]
         fitting = [run for run in runs if self.other_data or not run.other_data]
         if runs and not fitting:
@@ -134,7 +134,7 @@ class PaperTable:
         if not fitting:
             return None, ""
         try:
-            seeds = same_but_seed(fitting, f"{row.preset} on {column.key}/{column.split}")
+            seeds = same_but_seed(fitting, f"{row.preset} on {column.dataset_key}/{column.split}")
         except Ambiguous as error:
             return None, str(error)
         found = self._scored.over_seeds(seeds.runs, self.protocol(row, column), column.metric)
@@ -217,10 +217,10 @@ class PaperTable:
 
 def _command(pair: _Pair) -> str | None:
     """The command that re-makes a cell."""
-    if pair.row.preset is None or pair.column.key is None:
+    if pair.row.preset is None or pair.column.dataset_key is None:
         return None
     split = f" --split {pair.column.split}" if pair.column.split else ""
-    return f"amodal-bench bench --method {pair.row.preset} --dataset {pair.column.key}{split}"
+    return f"amodal-bench bench --method {pair.row.preset} --dataset {pair.column.dataset_key}{split}"
 
 
 def _printed_cell(pair: _Pair, rank: Rank) -> Cell:

@@ -75,13 +75,13 @@ def number(cell: Cell, digits: int) -> tuple[str, str]:
     """(value, what follows it): `81.2`, `[80.1, 82.3]` or `± 0.3`; two empty texts where there is no value."""
     if math.isnan(cell.value):
         return "", ""
-    places = digits if cell.digits is None else cell.digits
+    decimals = digits if cell.digits is None else cell.digits
     after = ""
     if not math.isnan(cell.spread):
-        after = f"± {cell.spread:.{places}f}"
+        after = f"± {cell.spread:.{decimals}f}"
     elif not math.isnan(cell.low):
-        after = numbers.interval(cell.low, cell.high, places)
-    return numbers.number(cell.value, places), after
+        after = numbers.interval(cell.low, cell.high, decimals)
+    return numbers.number(cell.value, decimals), after
 
 
 def _markdown_cell(cell: Cell, digits: int) -> str:
@@ -106,11 +106,11 @@ def _tex_cell(cell: Cell, digits: int) -> str:
 
 def _tex_heads(sheet: Sheet) -> list[str]:
     groups = [(group, len(list(same))) for group, same in groupby(sheet.columns, key=lambda c: c.group)]
-    place, rules, first = len(sheet.labels) + 1, [], [""] * len(sheet.labels)
+    column, rules, first = len(sheet.labels) + 1, [], [""] * len(sheet.labels)
     for group, width in groups:
         first.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_tex(group)}}}")
-        rules.append(rf"\cmidrule(lr){{{place}-{place + width - 1}}}")
-        place += width
+        rules.append(rf"\cmidrule(lr){{{column}-{column + width - 1}}}")
+        column += width
     second = [*map(escape_tex, sheet.labels), *(_tex_name(column) for column in sheet.columns)]
     return [" & ".join(first) + r" \\", *([" ".join(rules)] if rules else []), " & ".join(second) + r" \\"]
 

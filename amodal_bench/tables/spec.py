@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -41,29 +41,31 @@ class Origin(Settings):
 
     def traits(self) -> dict[str, str]:
         """What must be equal for two values to be compared."""
-        own = {"visible masks": self.visible, "split": self.split, "instances": self.instances}
+        shared = {"visible masks": self.visible, "split": self.split, "instances": self.instances}
         if self.protocol is None:
-            return {"aggregate": UNKNOWN, "invisible score": UNKNOWN, "pasting": UNKNOWN, **own}
+            return {"aggregate": UNKNOWN, "invisible score": UNKNOWN, "pasting": UNKNOWN, **shared}
         protocol = find_protocol(self.protocol)
         counted = {"occluded": "occluded instances", "all": "all instances", "none": "none"}
         return {
             "aggregate": {"mean": "mean of instances", "pooled": "pooled pixels"}[protocol.aggregate],
             "invisible score": counted[protocol.invisible],
             "pasting": "visible mask pasted" if protocol.paste else "nothing pasted",
-            **own,
+            **shared,
         }
 
 
 class ColumnSpec(Settings):
-    """A column of values: dataset and metric as printed, `key` and `split` of the dataset that re-makes it.
+    """A column of values: dataset and metric as printed, `dataset_key` and `split` of the dataset that re-makes it.
 
     A column with `mean_of` is the plain mean of other columns (of the table in `derived_from`, if that is set),
     less the mean of those in `minus`.
     """
 
+    old_names: ClassVar = {"key": "dataset_key"}
+
     dataset: str
     metric: str = "mIoU_full"
-    key: str | None = None
+    dataset_key: str | None = None
     split: str | None = None
     options: dict[str, Any] = {}
     mean_of: tuple[str, ...] = ()
@@ -78,17 +80,19 @@ class ColumnSpec(Settings):
 class RowSpec(Settings):
     """A row: its label as printed, the printed values by column id, and the preset that re-makes it.
 
-    `who` names the same method in every table; `origins` overrides `origin` for single columns; `own` marks the
-    rows of the paper's own method; `source` is the publication of a row that the two papers do not hold.
+    `method_id` names the same method in every table; `origins` overrides `origin` for single columns; `proposed`
+    marks the rows of the paper's own method; `source` is the publication of a row that the two papers do not hold.
     """
+
+    old_names: ClassVar = {"who": "method_id", "own": "proposed"}
 
     id: str
     method: str
     label: str = ""
     setting: str = ""
     backbone: str = ""
-    who: str = ""
-    own: bool = False
+    method_id: str = ""
+    proposed: bool = False
     printed: dict[str, float] = {}
     origin: str = UNKNOWN
     origins: dict[str, str] = {}
@@ -101,7 +105,7 @@ class RowSpec(Settings):
     @property
     def title(self) -> str:
         """The label that is printed, with the backbone where the paper names one."""
-        return self.label or (f"{self.method} ({self.backbone})" if self.backbone and self.own else self.method)
+        return self.label or (f"{self.method} ({self.backbone})" if self.backbone and self.proposed else self.method)
 
     @property
     def section(self) -> str:
@@ -116,8 +120,10 @@ class Claim(Settings):
     best row of `over`; `gap`: mean of `row` over `columns` less its mean over `minus`.
     """
 
+    old_names: ClassVar = {"says": "claimed"}
+
     text: str
-    says: float
+    claimed: float
     kind: Literal["difference", "smallest", "gap"] = "difference"
     row: str
     over: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ class Result(Struct):
 
 
 @dataclass
-class Tally:
+class FuzzTally:
     """What is known of a layout's cases."""
 
     cases: int = 0
@@ -142,7 +142,7 @@ class Fuzz:
                 break
         shutil.rmtree(folder)
 
-    def note(self, layout: str, number: int, result: Result, tally: Tally) -> None:
+    def note(self, layout: str, number: int, result: Result, tally: FuzzTally) -> None:
         """Count a case, and print and keep it where it is the first of its kind."""
         tally.cases += 1
         tally.slowest, tally.memory = max(tally.slowest, result.seconds), max(tally.memory, result.memory)
@@ -158,7 +158,7 @@ class Fuzz:
                 (kept / "finding.txt").write_text(f"{line}\n{trace}")
 
 
-def report(tallies: dict[str, Tally]) -> int:
+def report(tallies: dict[str, FuzzTally]) -> int:
     """The table at the end; how many kinds of findings there are."""
     print(f"{'layout':18} {'cases':>6} {'slowest, s':>10} {'peak, MiB':>9} {'findings':>8}")
     for layout, tally in tallies.items():
@@ -179,7 +179,7 @@ def main() -> int:
     asked = parser.parse_args()
     known = samples()
     chosen = {name: known[name] for name in asked.only or sorted(known)}
-    tallies = {name: Tally() for name in chosen}
+    tallies = {name: FuzzTally() for name in chosen}
     following = dict.fromkeys(chosen, asked.case or 0)
     end = time.monotonic() + 60 * asked.minutes
     with tempfile.TemporaryDirectory() as folder:

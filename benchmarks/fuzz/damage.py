@@ -95,8 +95,8 @@ def _flip(path: Path, rng: random.Random) -> None:
     data = bytearray(path.read_bytes())
     for _ in range(rng.choice((1, 1, 2, 5, 20))):
         if data:
-            place = rng.randrange(min(len(data), rng.choice((64, 512, len(data)))))
-            data[place] = rng.choice((rng.randrange(256), data[place] ^ (1 << rng.randrange(8)), 0, 255))
+            at = rng.randrange(min(len(data), rng.choice((64, 512, len(data)))))
+            data[at] = rng.choice((rng.randrange(256), data[at] ^ (1 << rng.randrange(8)), 0, 255))
     path.write_bytes(data)
 
 
@@ -170,9 +170,9 @@ def _changed(tree: Any, rng: random.Random) -> Any:
     """The tree with some values replaced, removed, doubled or exchanged."""
     box = [tree]
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        places = list(_places(box, rng))
-        holder, key = rng.choice(places)
-        other, same = rng.choice(places)
+        holders = list(_holders(box, rng))
+        holder, key = rng.choice(holders)
+        other, same = rng.choice(holders)
         way = rng.randrange(8)
         if way == 0 and holder is not box:
             del holder[key]
@@ -187,13 +187,13 @@ def _changed(tree: Any, rng: random.Random) -> Any:
     return box[0]
 
 
-def _places(tree: Any, rng: random.Random) -> Iterator[tuple[Any, Any]]:
+def _holders(tree: Any, rng: random.Random) -> Iterator[tuple[Any, Any]]:
     """Where values stand; of long lists some."""
     keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
     for key in keys if len(keys) < 30 else rng.sample(keys, 10):
         yield tree, key
         if isinstance(tree[key], (dict, list)):
-            yield from _places(tree[key], rng)
+            yield from _holders(tree[key], rng)
 
 
 def _copy(tree: Any) -> Any:
@@ -202,7 +202,7 @@ def _copy(tree: Any) -> Any:
 
 def _token(path: Path, rng: random.Random) -> None:
     text = path.read_bytes()
-    place = rng.randrange(len(text) + 1)
+    at = rng.randrange(len(text) + 1)
     tokens = (
         b",",
         b"[",
@@ -220,19 +220,19 @@ def _token(path: Path, rng: random.Random) -> None:
         b"/*",
         b"9" * 5000,
     )
-    path.write_bytes(text[:place] + rng.choice(tokens) + text[place:])
+    path.write_bytes(text[:at] + rng.choice(tokens) + text[at:])
 
 
 def _deep(path: Path, rng: random.Random) -> None:
     """A value nested without end."""
     text = path.read_bytes()
-    places = [k for k, byte in enumerate(text) if byte == ord(":")]
-    place = rng.choice(places) + 1 if places else 0
+    colons = [k for k, byte in enumerate(text) if byte == ord(":")]
+    at = rng.choice(colons) + 1 if colons else 0
     times = rng.choice((60, rng.randrange(800, 1000), 100_000))
     opening, closing = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
     value = opening * times + rng.choice((b"", b"0")) + (closing * times if rng.random() < 0.8 else b"")
     value = value if opening == b"[" else value.replace(b":}", b":0}")
-    path.write_bytes(text[:place] + value + (b"," if rng.random() < 0.5 else b', "b":') + text[place:])
+    path.write_bytes(text[:at] + value + (b"," if rng.random() < 0.5 else b', "b":') + text[at:])
 
 
 def _pack(path: Path, rng: random.Random) -> None:
@@ -244,9 +244,9 @@ def _pack(path: Path, rng: random.Random) -> None:
 
 def _row(path: Path, rng: random.Random) -> None:
     rows = path.read_text(errors="replace").splitlines() or [""]
-    place = rng.randrange(len(rows))
-    rows[place] = rng.choice(
-        (rows[place] * 2, rows[place].replace("_", ","), *TEXTS[:-8], "9_9", "0_0_0", "1,x", "x,1,1")
+    number = rng.randrange(len(rows))
+    rows[number] = rng.choice(
+        (rows[number] * 2, rows[number].replace("_", ","), *TEXTS[:-8], "9_9", "0_0_0", "1,x", "x,1,1")
     ).replace("\ud800", "")
     path.write_text("\n".join(rows))
 
@@ -256,8 +256,8 @@ def _table(path: Path, rng: random.Random) -> None:
     table = guarded(lambda: pq.read_table(path))
     if isinstance(table, Failure):
         return _flip(path, rng)
-    place = rng.randrange(table.num_columns)
-    name = table.column_names[place]
+    column = rng.randrange(table.num_columns)
+    name = table.column_names[column]
     values: list[Any] = rng.choice(
         (
             [None],
@@ -274,7 +274,7 @@ def _table(path: Path, rng: random.Random) -> None:
             ["9" * 5000],
         )
     )
-    table = table.set_column(place, name, pa.array(values * len(table))) if rng.random() < 0.8 else table.drop([name])
+    table = table.set_column(column, name, pa.array(values * len(table))) if rng.random() < 0.8 else table.drop([name])
     pq.write_table(table, path)
     return None
 

@@ -38,8 +38,8 @@ def probe(sample: Sample, root: Path) -> Iterator[str]:
         yield from _untold(dataset, REFUSALS, names, "opening")
         return
     yield from _whole(dataset)
-    for place in [*range(min(len(dataset), FIRST)), *range(max(len(dataset) - 1, FIRST), len(dataset))]:
-        yield from _one(dataset, place, names)
+    for index in [*range(min(len(dataset), FIRST)), *range(max(len(dataset) - 1, FIRST), len(dataset))]:
+        yield from _one(dataset, index, names)
 
 
 def _whole(dataset: AnyDataset) -> Iterator[str]:
@@ -69,14 +69,14 @@ def _check_ids(ids: Sequence[str]) -> None:
         raise ValueError(f"{len(ids) - len(set(ids))} ids occur twice")
 
 
-def _one(dataset: AnyDataset, place: int, names: set[str]) -> Iterator[str]:
+def _one(dataset: AnyDataset, index: int, names: set[str]) -> Iterator[str]:
     def category() -> Any:
-        return dataset.category_of(place)
+        return dataset.category_of(index)
 
-    for what, step in (("sample", lambda: dataset[place]), ("category_of", category)):
+    for what, step in (("sample", lambda: dataset[index]), ("category_of", category)):
         done = guarded(step)
         if isinstance(done, Failure):
-            yield from _untold(done, {"BadRecord"}, {*names, dataset.ids()[place]}, what)
+            yield from _untold(done, {"BadRecord"}, {*names, dataset.ids()[index]}, what)
 
 
 def _untold(failure: Failure, fine: set[str], names: set[str], what: str) -> Iterator[str]:
@@ -88,4 +88,4 @@ def _untold(failure: Failure, fine: set[str], names: set[str], what: str) -> Ite
 
 
 def _spoken(failure: Failure, what: str) -> str:
-    return f"{what}: {failure.message[:300]} [{failure.place}]\n{failure.trace}"
+    return f"{what}: {failure.message[:300]} [{failure.line}]\n{failure.trace}"

@@ -87,9 +87,9 @@ def data_changed(ground: Ground, rng: Random) -> str:
     root = ground.home / "data"
     old, new = (changeable(ground, root, shift) for shift in (0, 1))
     wanted = []
-    for place, one in enumerate((old, new)):
-        draw(root, place)
-        alone = changeable(ground, root, place, ground.home / f"undisturbed {place}")
+    for index, one in enumerate((old, new)):
+        draw(root, index)
+        alone = changeable(ground, root, index, ground.home / f"undisturbed {index}")
         alone.complete()
         one.key = alone.folder.path.name
         wanted.append(digests(alone.folder))
@@ -102,10 +102,10 @@ def data_changed(ground: Ground, rng: Random) -> str:
     draw(root, 1)
     code = command.check_code((0, 1, 2))
     command.check_no_orphans()
-    for place, one in ((1, new), (0, old)):
-        draw(root, place)
+    for index, one in ((1, new), (0, old)):
+        draw(root, index)
         one.complete()
-        one.check_end(wanted[place])
+        one.check_end(wanted[index])
     return f"changed after {seconds:.1f} s: exit code {code}; both versions completed, each under its key"
 
 
@@ -149,13 +149,13 @@ def poison(ground: Ground, rng: Random) -> str:
 
 def small_disk(ground: Ground, megabytes: int = 2) -> None:
     """Have the results on a disk of their own, of this size."""
-    place = ground.home / "disk"
-    place.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+    disk = ground.home / "disk"
+    disk.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
     if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
         raise Skipped("a small disk: run as root, where mount works")
-    ground.afterwards.callback(subprocess.run, ["umount", str(place)], check=True)
-    ground.results = place / "results"
+    ground.afterwards.callback(subprocess.run, ["umount", str(disk)], check=True)
+    ground.results = disk / "results"
 
 
 def fill(path: Path) -> None:
@@ -169,12 +169,12 @@ def fill(path: Path) -> None:
 
 
 @contextmanager
-def written_by_nobody(place: Path) -> Iterator[None]:
+def written_by_nobody(folder: Path) -> Iterator[None]:
     """Results that are read-only for a while: by the rights of their folders, for root by their disk."""
     if os.geteuid() == 0:
-        to, back = (["mount", "-o", f"remount,{how}", str(place.parent)] for how in ("ro", "rw"))
+        to, back = (["mount", "-o", f"remount,{how}", str(folder.parent)] for how in ("ro", "rw"))
     else:
-        to, back = (["chmod", "-R", how, str(place)] for how in ("a-w", "u+w"))
+        to, back = (["chmod", "-R", how, str(folder)] for how in ("a-w", "u+w"))
     subprocess.run(to, check=True)
     try:
         yield

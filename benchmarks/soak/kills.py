@@ -40,8 +40,8 @@ class Blow:
         command.blows.append(self.name)
         workers = sorted(command.workers(), key=lambda process: process.pid)
         worker = rng.choice(workers) if self.target == "worker" and workers else None
-        for place, number in enumerate(SIGNALS[self.name]):
-            if place:
+        for index, number in enumerate(SIGNALS[self.name]):
+            if index:
                 time.sleep(_BETWEEN)
             if worker is None and number not in (signal.SIGSTOP, signal.SIGCONT):
                 command.sent.append(number)

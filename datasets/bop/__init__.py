@@ -146,27 +146,27 @@ test_targets_bop19.json                    for --set dataset.targets=bop19
         yield from (fault for fault in super().faults() if fault.kind != NOT_ASKED)
         counts = self._counts()
         areas = {"px_count_all": self.column("amodal_area"), "px_count_visib": self.column("visible_area")}
-        for place, (info, size) in counts.items():
+        for row, (info, size) in counts.items():
             for name, values in areas.items():
                 stated = getattr(info, name)
                 if name == "px_count_all" and info.leaves(*size):
                     continue
-                if abs(values[place] - stated) > 0.01 * max(stated, 1):
-                    id = self._spelled(np.array([place]))[0]
-                    yield Fault(id, f"{name} differs from the mask by more than 1 %", f"{stated}, {values[place]:g}")
+                if abs(values[row] - stated) > 0.01 * max(stated, 1):
+                    id = self._spelled(np.array([row]))[0]
+                    yield Fault(id, f"{name} differs from the mask by more than 1 %", f"{stated}, {values[row]:g}")
 
     def _counts(self) -> dict[int, tuple[Info, tuple[int, int]]]:
         """Row of the index -> what scene_gt_info.json says, and height and width, where masks were read."""
         infos = {scene.name: read_info(scene) for scene in self._files}
         table = self._index.select(["image", "annotation", "height", "width", "visible"]).to_pydict()
         found = {}
-        for place, (image, annotation, height, width, visible) in enumerate(zip(*table.values(), strict=True)):
+        for row, (image, annotation, height, width, visible) in enumerate(zip(*table.values(), strict=True)):
             if visible is None:  # not read, or of an image without a number
                 continue
             scene, _, number = image.rpartition(":")
             own = infos[scene].get(str(int(number)))
             if own:
-                found[place] = own[int(annotation)], (height, width)
+                found[row] = own[int(annotation)], (height, width)
         return found
 
 

@@ -40,7 +40,7 @@ NOT_ASKED = "not among the targets"
 Count = Annotated[int, Meta(ge=0, le=2**53)]  # pixels; more is no count, and no number of 64 bits in the end
 
 
-class Pose(Struct):
+class ObjectPose(Struct):
     """One object of an image; its pose is not read."""
 
     obj_id: int
@@ -115,7 +115,7 @@ def bop_records(scenes: Sequence[Path], targets: Path | None) -> Iterator[Record
 
 
 def _scene_records(scene: Path, targets: Targets | None) -> Iterator[Record]:
-    poses = read_json(scene / GT, dict[str, list[Pose]])
+    poses = read_json(scene / GT, dict[str, list[ObjectPose]])
     infos = read_info(scene)
     photos = _photos(scene)
     numbers = {image: whole(image) for image in poses}
@@ -131,10 +131,10 @@ def _scene_records(scene: Path, targets: Targets | None) -> Iterator[Record]:
             )
         chosen = None if wanted is None else _most_visible(poses[image], own, wanted)
         records = []
-        for place, pose in enumerate(poses[image]):
-            info = own[place] if own else None
-            dropped = None if chosen is None or place in chosen else NOT_ASKED
-            records.append(_record(scene, photos, number, place, pose, info, dropped))
+        for index, pose in enumerate(poses[image]):
+            info = own[index] if own else None
+            dropped = None if chosen is None or index in chosen else NOT_ASKED
+            records.append(_record(scene, photos, number, index, pose, info, dropped))
         yield from _sized(records)
 
 
@@ -145,15 +145,15 @@ def _numbered(numbers: Mapping[str, int | None]) -> Iterator[tuple[str, int]]:
 
 
 def _unnumbered(
-    scene: Path, poses: Mapping[str, Sequence[Pose]], numbers: Mapping[str, int | None]
+    scene: Path, poses: Mapping[str, Sequence[ObjectPose]], numbers: Mapping[str, int | None]
 ) -> Iterator[Record]:
     """The objects of images that have no number of their own."""
     good = dict(_numbered(numbers))
     for image in sorted(poses.keys() - good.keys()):
         where = f"{scene.name}/{GT}: image {image[:40]!r}"
-        for place in range(len(poses[image])):
+        for index in range(len(poses[image])):
             name = f"{scene.name}:{image}"
-            yield unreadable(name, str(place), where, NO_FORMAT, f"{where} is no whole number, or there twice")
+            yield unreadable(name, str(index), where, NO_FORMAT, f"{where} is no whole number, or there twice")
 
 
 def _photos(scene: Path) -> dict[int, str]:
@@ -163,24 +163,30 @@ def _photos(scene: Path) -> dict[int, str]:
     return {int(path.stem): f"{scene.name}/{folder.name}/{path.name}" for path in paths if path.stem.isdecimal()}
 
 
-def _most_visible(poses: Sequence[Pose], infos: Sequence[Info] | None, wanted: Mapping[int, int]) -> set[int]:
-    """Places of the instances that are asked for: of each object those that are seen best, as the targets were made."""
+def _most_visible(poses: Sequence[ObjectPose], infos: Sequence[Info] | None, wanted: Mapping[int, int]) -> set[int]:
+    """Indices of the instances that are asked for: of each object those seen best, as the targets were made."""
     fractions = [info.visib_fract for info in infos] if infos else [0.0] * len(poses)
     chosen: set[int] = set()
     for number, count in wanted.items():
-        own = [place for place, pose in enumerate(poses) if pose.obj_id == number]
-        chosen |= set(sorted(own, key=lambda place: (-fractions[place], place))[:count])
+        own = [index for index, pose in enumerate(poses) if pose.obj_id == number]
+        chosen |= set(sorted(own, key=lambda index: (-fractions[index], index))[:count])
     return chosen
 
 
 def _record(
-    scene: Path, photos: Mapping[int, str], image: int, place: int, pose: Pose, info: Info | None, dropped: str | None
+    scene: Path,
+    photos: Mapping[int, str],
+    image: int,
+    index: int,
+    pose: ObjectPose,
+    info: Info | None,
+    dropped: str | None,
 ) -> Record:
     amodal, visible, detail = b"", None, None
     height, width = 1, 1
     if dropped is None:
         try:
-            whole, seen = _masks(scene, f"{image:06d}_{place:06d}.png")
+            whole, seen = _masks(scene, f"{image:06d}_{index:06d}.png")
         except BadRecord as error:
             dropped, detail = MALFORMED, str(error)
         else:
@@ -188,9 +194,9 @@ def _record(
             amodal, visible = mask_text(whole), mask_text(seen)
     return Record(
         image=f"{scene.name}:{image:06d}",
-        annotation=str(place),
+        annotation=str(index),
         file=photos.get(image, f"{scene.name}/{PHOTOS[0]}/{image:06d}.png"),
-        where=f"{scene.name}, image {image}, object {place}",
+        where=f"{scene.name}, image {image}, object {index}",
         height=height,
         width=width,
         amodal=amodal,

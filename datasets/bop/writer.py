@@ -14,7 +14,7 @@ from amodal_bench.formats.writers.names import whole_numbers
 from amodal_bench.types import AmodalSample, parse_id
 
 
-class Bop(Writer):
+class BopWriter(Writer):
     """SPLIT/SCENE/{rgb,mask,mask_visib}/ and scene_gt.json without poses, which no other dataset has."""
 
     card = WriterCard(
@@ -37,12 +37,12 @@ class Bop(Writer):
         number = self._numbers.setdefault(scene.clip, 1 + max(self._numbers.values()))
         folder, image = self._folder(number), f"{scene.frame:06d}"
         write_image(folder / "rgb" / f"{image}.png", scene.image)
-        for place, sample in enumerate(scene.samples):
-            write_mask(folder / "mask" / f"{image}_{place:06d}.png", sample.amodal)
-            write_mask(folder / "mask_visib" / f"{image}_{place:06d}.png", sample.visible)
+        for index, sample in enumerate(scene.samples):
+            write_mask(folder / "mask" / f"{image}_{index:06d}.png", sample.amodal)
+            write_mask(folder / "mask_visib" / f"{image}_{index:06d}.png", sample.visible)
         self._poses[number][str(scene.frame)] = [{"obj_id": self._object(sample)} for sample in scene.samples]
         self._infos[number][str(scene.frame)] = [_info(sample) for sample in scene.samples]
-        return [f"{number:06d}:{image}/{place}" for place in range(len(scene.samples))]
+        return [f"{number:06d}:{image}/{index}" for index in range(len(scene.samples))]
 
     def finish(self) -> None:
         for number, poses in self._poses.items():

@@ -4,7 +4,7 @@ from amodal_bench.formats.writers.base import WriterCard
 from amodal_bench.formats.writers.regions import RegionWriter
 
 
-class BsdsA(RegionWriter):
+class BsdsAWriter(RegionWriter):
     """Photos below BSR/BSDS500 and annotations/BSDS_amodal_SPLIT.json."""
 
     card = WriterCard(

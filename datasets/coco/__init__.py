@@ -142,7 +142,7 @@ FILE.json                              named by --root FILE.json (.json.gz as we
         """What the masks themselves say of `segmentation`."""
         reasons = self._masks["reason"].to_pylist()
         hidden, outside = self.column("hidden_area"), self.column("outside_area")
-        apart, usable = reasons.count(HIDDEN_APART), [place for place, reason in enumerate(reasons) if reason is None]
+        apart, usable = reasons.count(HIDDEN_APART), [index for index, reason in enumerate(reasons) if reason is None]
         some_hidden = int((hidden[usable] > 0).sum())
         out = int((outside[usable] > 0.05 * np.maximum(self.column("visible_area")[usable], 1)).sum())
         read, other = ("modal", "amodal") if modal else ("amodal", "modal")

@@ -14,8 +14,8 @@ from amodal_bench.formats.areas import NO_AMODAL, NO_VISIBLE
 from amodal_bench.formats.coco import (
     TWICE,
     Annotation,
+    AnnotationMasks,
     CocoFile,
-    Masks,
     annotations_by_image,
     read_coco,
     record_of,
@@ -110,7 +110,7 @@ class OwnFile:
             detail=detail or record.detail,
         )
 
-    def _masks(self, annotation: Annotation, rate: float | None) -> tuple[Masks, str | None]:
+    def _masks(self, annotation: Annotation, rate: float | None) -> tuple[AnnotationMasks, str | None]:
         """The masks, and what is wrong with one that had to be looked at."""
         if self._keys.modal:
             return self._from_seen(annotation, rate)
@@ -119,20 +119,20 @@ class OwnFile:
         told = seen is not None or hidden is not None
         lacking = (None if rate == 0 else LACKING) if self._ordered else HIDDEN if rate else None
         dropped = None if whole else NO_AMODAL
-        return Masks(whole or b"[]", seen, None if seen else hidden, None if told else lacking, dropped), None
+        return AnnotationMasks(whole or b"[]", seen, None if seen else hidden, None if told else lacking, dropped), None
 
-    def _from_seen(self, annotation: Annotation, rate: float | None) -> tuple[Masks, str | None]:
+    def _from_seen(self, annotation: Annotation, rate: float | None) -> tuple[AnnotationMasks, str | None]:
         """`segmentation` is what is seen: the whole is another mask, or what is seen with what is not."""
         seen = self._first(annotation, [SEGMENTATION, *self._keys.visible])
         whole, hidden = self._first(annotation, self._keys.amodal), self._first(annotation, self._keys.invisible)
         if seen is None:
-            return Masks(whole or b"[]", seen, None, NO_VISIBLE, None if whole else NO_AMODAL), None
+            return AnnotationMasks(whole or b"[]", seen, None, NO_VISIBLE, None if whole else NO_AMODAL), None
         if whole is not None or hidden is None:
-            return Masks(whole or seen, seen, None, None, NO_WHOLE if rate and whole is None else None), None
+            return AnnotationMasks(whole or seen, seen, None, None, NO_WHOLE if rate and whole is None else None), None
         try:
-            return Masks(self._joined(annotation, seen, hidden), seen, None, None, None), None
+            return AnnotationMasks(self._joined(annotation, seen, hidden), seen, None, None, None), None
         except BadRecord as error:
-            return Masks(seen, seen, None, None, MALFORMED), str(error)
+            return AnnotationMasks(seen, seen, None, None, MALFORMED), str(error)
 
     def _joined(self, annotation: Annotation, seen: bytes, hidden: bytes) -> bytes:
         image_id = spelled(annotation.image_id)
@@ -153,8 +153,8 @@ class OwnFile:
 
     def _order(self, annotation: Annotation) -> int | None:
         """`order` where it is a whole number; 1 is in front."""
-        place = number(self._value(annotation, "order"))
-        return int(place) if place is not None and place.is_integer() and abs(place) < MOST_ORDER else None
+        depth = number(self._value(annotation, "order"))
+        return int(depth) if depth is not None and depth.is_integer() and abs(depth) < MOST_ORDER else None
 
     def _rate(self, annotation: Annotation) -> float | None:
         """The declared occlusion rate, or 1 less the share that is declared to be seen."""

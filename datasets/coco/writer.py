@@ -3,11 +3,11 @@
 from typing import Any
 
 from amodal_bench.formats.writers.base import WriterCard
-from amodal_bench.formats.writers.coco import CocoWriter, Photo, rle_json, visible_annotation
+from amodal_bench.formats.writers.coco import CocoWriter, PhotoEntry, rle_json, visible_annotation
 from amodal_bench.types import AmodalSample
 
 
-class Coco(CocoWriter):
+class OwnJsonWriter(CocoWriter):
     """SPLIT.json beside images/."""
 
     card = WriterCard(
@@ -21,7 +21,7 @@ class Coco(CocoWriter):
     def file(self) -> str:
         return f"{self.split}.json"
 
-    def image_file(self, photo: Photo) -> tuple[str, str]:
+    def image_file(self, photo: PhotoEntry) -> tuple[str, str]:
         return "images", f"{photo.number:06d}.png"
 
     def masks(self, sample: AmodalSample) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from amodal_bench.formats.writers.base import WriterCard
 from amodal_bench.formats.writers.regions import RegionWriter
 
 
-class CocoA(RegionWriter):
+class CocoAWriter(RegionWriter):
     """Photos beside annotations/COCO_amodal_SPLIT2014.json."""
 
     card = WriterCard(

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from amodal_bench.errors import Refused
-from amodal_bench.formats.c2f import Annotations, Source
+from amodal_bench.formats.c2f import AnnotationFile, ListedPickle
 from amodal_bench.formats.coco import (
+    AnnotationMasks,
     CocoFile,
-    Masks,
     VisibleAnnotation,
     categories_of,
     check_images,
@@ -37,7 +37,7 @@ class CocoaClsOptions(InstanceOptions):
     visible: Literal["gt", "predicted"] = "gt"
 
 
-def masks(annotation: VisibleAnnotation) -> Masks:
+def masks(annotation: VisibleAnnotation) -> AnnotationMasks:
     """An object without `visible_mask` and `invisible_mask` is whole, unless its rate says otherwise."""
     return annotation.masks(LACKING if annotation.rate else None)
 
@@ -110,6 +110,6 @@ val2014/COCO_val2014_%012d.jpg       (and train2014, test2014; also in images/; 
         if self.options.release != "c2f":
             return coco_records(files[0], read(files[0]), masks)
         pickle, listing, *official = files
-        truth = Annotations(listing, official, read, masks)
+        truth = AnnotationFile(listing, official, read, masks)
         file_of = f"COCO_{self.split}2014_{{:012d}}.jpg".format
-        return Source(pickle, listing, self.options.visible == "predicted", file_of, truth.record).records()
+        return ListedPickle(pickle, listing, self.options.visible == "predicted", file_of, truth.record).records()

@@ -3,11 +3,11 @@
 from typing import Any
 
 from amodal_bench.formats.writers.base import WriterCard
-from amodal_bench.formats.writers.coco import CocoWriter, Photo, rle_json, visible_annotation
+from amodal_bench.formats.writers.coco import CocoWriter, PhotoEntry, rle_json, visible_annotation
 from amodal_bench.types import AmodalSample
 
 
-class CocoaCls(CocoWriter):
+class CocoaClsWriter(CocoWriter):
     """Photos beside annotations/COCO_amodal_SPLIT2014_with_classes.json."""
 
     card = WriterCard(
@@ -17,7 +17,7 @@ class CocoaCls(CocoWriter):
     def file(self) -> str:
         return f"annotations/COCO_amodal_{self.split}2014_with_classes.json"
 
-    def image_file(self, photo: Photo) -> tuple[str, str]:
+    def image_file(self, photo: PhotoEntry) -> tuple[str, str]:
         return f"{self.split}2014", f"COCO_{self.split}2014_{photo.number:012d}.png"
 
     def masks(self, sample: AmodalSample) -> dict[str, Any]:

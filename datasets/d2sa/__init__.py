@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from amodal_bench.formats.coco import (
+    AnnotationMasks,
     CocoFile,
-    Masks,
     VisibleAnnotation,
     annotations_by_image,
     categories_of,
@@ -37,7 +37,7 @@ class D2saOptions(InstanceOptions):
     """Which annotations are instances."""
 
 
-def masks(annotation: VisibleAnnotation) -> Masks:
+def masks(annotation: VisibleAnnotation) -> AnnotationMasks:
     """In this dataset also what nothing hides has a visible mask."""
     return annotation.masks("no visible mask (visible_mask)")
 

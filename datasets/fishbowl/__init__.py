@@ -86,10 +86,10 @@ class FishBowl(Dataset[FishBowlOptions]):
 
     def __getitem__(self, index: int) -> AmodalSample:
         id = self._ids[index]
-        place = parse_id(id)
-        clip, _, number = place.image.rpartition(":")
+        parts = parse_id(id)
+        clip, _, number = parts.image.rpartition(":")
         frame = int(number)
-        fish = self._layout.one(clip, place.annotation)
+        fish = self._layout.one(clip, parts.annotation)
         visible = fish.code(fish.visible, frame)
         amodal = fish.code(fish.amodal, frame) if fish.amodal else None
         if visible is None or amodal is None:
@@ -97,7 +97,7 @@ class FishBowl(Dataset[FishBowlOptions]):
         image = self._layout.image(clip, frame)
         if image.shape[:2] != fish.size():
             raise BadRecord(f"{id}: the frame is {image.shape[:2]}, its masks are {fish.size()} (height, width)")
-        query = AmodalQuery(id, place.image, image, rle.decode(visible), fish.category)
+        query = AmodalQuery(id, parts.image, image, rle.decode(visible), fish.category)
         return AmodalSample(query, rle.decode(amodal), is_stuff=False, declared_rate=fish.rates.get(frame))
 
     def _choose(self) -> Rows:

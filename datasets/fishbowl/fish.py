@@ -12,7 +12,7 @@ from amodal_bench.types import MOST_PIXELS, Image
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
+class FrameMasks:
     """Masks of one fish by frame number, spelled as in the file; a frame may be missing."""
 
     file: Path
@@ -25,8 +25,8 @@ class Fish:
 
     id: str
     category: str | None
-    visible: Masks
-    amodal: Masks | None
+    visible: FrameMasks
+    amodal: FrameMasks | None
     rates: Mapping[int, float] = field(default_factory=dict)  # occlusion rates that the file states
 
     def frames(self) -> list[int]:
@@ -44,7 +44,7 @@ class Fish:
             raise BadRecord(f"{self.visible.file}: fish {self.id}: its first mask is of size {size}")
         return int(size[0]), int(size[1])
 
-    def code(self, masks: Masks, frame: int) -> rle.Code | None:
+    def code(self, masks: FrameMasks, frame: int) -> rle.Code | None:
         """A mask of this fish as RLE, None where the file has none for that frame; raises `BadRecord`."""
         value = masks.by_frame.get(frame)
         if value is None:
@@ -53,7 +53,7 @@ class Fish:
         return rle.from_annotation(value, height, width, f"{masks.file}: fish {self.id}, frame {frame}")
 
 
-class Layout(ABC):
+class FishLayout(ABC):
     """Where the clips of one split lie, and how to read one."""
 
     @abstractmethod

@@ -15,12 +15,12 @@ from amodal_bench.formats.index import cached, unchanged
 from amodal_bench.formats.json_files import whole
 from amodal_bench.masks import rle
 
-from .fish import Fish, Layout
+from .fish import Fish, FishLayout
 
 log = logging.getLogger(__name__)
 
 Ints = NDArray[np.int32]
-Rows = NDArray[np.int64]  # places in an index, rising
+Rows = NDArray[np.int64]  # positions in an index, rising
 SCHEMA = pa.schema(
     [
         pa.field("clip", pa.string(), nullable=False),
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One row an object-frame, sorted by clip, frame, fish. Names are places in lists: there are millions."""
+    """One row an object-frame, sorted by clip, frame, fish. Names are indices into lists: there are millions."""
 
     clips: list[str]
     fishes: list[str]
@@ -74,13 +74,13 @@ class Ids(Sequence[str]):
         return len(self._rows)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self._spell(row) for row in self._rows[place]]
-        return self._spell(self._rows[place])
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._spell(row) for row in self._rows[index]]
+        return self._spell(self._rows[index])
 
     def _spell(self, row: np.int64) -> str:
         index = self._index
@@ -93,12 +93,12 @@ def _coded(column: Any) -> tuple[Ints, list[str]]:
     return coded.indices.to_numpy(), coded.dictionary.to_pylist()
 
 
-def read_index(layout: Layout, path: Path, fingerprint: str) -> Index:
+def read_index(layout: FishLayout, path: Path, fingerprint: str) -> Index:
     """The index in the cached file `path`, made from every mask where it is not there; raises `BadRecord`."""
     return Index.of(cached(path, SCHEMA, unchanged(lambda: _build(layout), layout.fingerprint, fingerprint)))
 
 
-def _build(layout: Layout) -> pa.Table:
+def _build(layout: FishLayout) -> pa.Table:
     clips = layout.clips()
     tables = [SCHEMA.empty_table()]
     for done, clip in enumerate(clips):
@@ -108,7 +108,7 @@ def _build(layout: Layout) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _clip_table(layout: Layout, clip: str) -> pa.Table:
+def _clip_table(layout: FishLayout, clip: str) -> pa.Table:
     rows = []
     for fish in sorted(layout.fish(clip), key=_by_number):
         rows += [{"clip": clip, "frame": frame, "fish": fish.id, **_areas(fish, frame)} for frame in fish.frames()]

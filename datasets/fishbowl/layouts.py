@@ -6,14 +6,14 @@ from amodal_bench.errors import DatasetNotReady
 from amodal_bench.formats.missing import missing
 from amodal_bench.plugin import DatasetCard, Location
 
-from .fish import Layout
+from .fish import FishLayout
 from .recordings import Recordings
 from .savos import SavosPickle
 
 log = logging.getLogger(__name__)
 
 
-def find_layout(card: DatasetCard, location: Location, split: str) -> Layout:
+def find_layout(card: DatasetCard, location: Location, split: str) -> FishLayout:
     """The one layout that is there; raises `DatasetNotReady` where there is none, half of one, or two."""
     folder = location.root / f"{split}_data"
     packed = folder / f"{split}_data.pkl"

@@ -21,7 +21,7 @@ from amodal_bench.formats.json_files import read_json, words
 from amodal_bench.masks.images import read_image
 from amodal_bench.types import Image
 
-from .fish import Fish, Layout, Masks
+from .fish import Fish, FishLayout, FrameMasks
 from .video import need_decoder, read_frame
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ class Clip:
     beside: Mapping[str, Path]
     inside: Mapping[int, Path]
 
-    def single(self, fish: str, place: int) -> Path | None:
+    def single(self, fish: str, index: int) -> Path | None:
         """The objects.json of the fish rendered alone."""
-        return self.beside.get(fish) or self.inside.get(place)
+        return self.beside.get(fish) or self.inside.get(index)
 
 
-class Recordings(Layout):
+class Recordings(FishLayout):
     """The generator's folders, before or after its post-processing."""
 
     def __init__(self, base: Path, images: Path, clips: Mapping[str, Clip], cache: Path) -> None:
@@ -98,7 +98,7 @@ class Recordings(Layout):
         if fish not in objects:
             raise BadRecord(f"{file}: fish {fish} is no longer in it")
         record = objects[fish]
-        visible = Masks(file, dict(enumerate(record["masks"])))
+        visible = FrameMasks(file, dict(enumerate(record["masks"])))
         single = self._clips[clip].single(fish, list(objects).index(fish))
         return Fish(fish, words(record.get("type_name")), visible, _alone(single, fish, visible) if single else None)
 
@@ -120,7 +120,7 @@ def _inside(folder: Path) -> dict[int, Path]:
     return {int(match["place"]): path for match, path in matches if match}
 
 
-def _alone(file: Path, fish: str, visible: Masks) -> Masks | None:
+def _alone(file: Path, fish: str, visible: FrameMasks) -> FrameMasks | None:
     """The amodal masks: those of the only fish in the render. None for a render in which no fish was seen."""
     objects = read_objects(file)
     if not objects:
@@ -130,7 +130,7 @@ def _alone(file: Path, fish: str, visible: Masks) -> Masks | None:
     masks = objects[fish]["masks"]
     if len(masks) != len(visible.by_frame):
         raise BadRecord(f"{file}: fish {fish} has {len(masks)} masks, but {len(visible.by_frame)} in {visible.file}")
-    return Masks(file, dict(enumerate(masks)))
+    return FrameMasks(file, dict(enumerate(masks)))
 
 
 @remembered(64)
@@ -143,12 +143,12 @@ def read_objects(file: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(records, list):
         raise BadRecord(f"{file}: must hold a list of fish, holds {type(records).__name__}")
     objects: dict[str, dict[str, Any]] = {}
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         if not isinstance(record, dict) or "id" not in record or not isinstance(record.get("masks"), list):
-            raise BadRecord(f"{file}: entry {place} must be a fish with an id and a list of masks")
+            raise BadRecord(f"{file}: entry {index} must be a fish with an id and a list of masks")
         id = spelled(record["id"]) if isinstance(record["id"], (int, float, str)) else ""
         if not FISH_ID.fullmatch(id):
-            raise BadRecord(f"{file}: entry {place}: fish id {str(record['id'])[:40]!r} is not a plain word or number")
+            raise BadRecord(f"{file}: entry {index}: fish id {str(record['id'])[:40]!r} is not a plain word or number")
         if id in objects:
             if objects[id] == record:
                 log.warning("%s: fish id %s occurs twice with the same masks: it is read once", file, id)

@@ -21,14 +21,14 @@ from amodal_bench.formats.pickles import load
 from amodal_bench.masks.images import read_image
 from amodal_bench.types import Image
 
-from .fish import Fish, Layout, Masks
+from .fish import Fish, FishLayout, FrameMasks
 
 Records = dict[int, dict[str, Any]]  # by frame
 MOST_FRAME = 2**31 - 1
 KEY = re.compile(r"(?P<clip>[\w.-]+)_(?P<fish>[\w.-]+)")
 
 
-class SavosPickle(Layout):
+class SavosPickle(FishLayout):
     """The whole pickle is in memory while masks are read; an index that is cached does without it."""
 
     def __init__(self, file: Path, frames: Path, cache: Path) -> None:
@@ -53,9 +53,9 @@ class SavosPickle(Layout):
         rates = {frame: rate for frame, rate in stated.items() if rate is not None}
         return Fish(fish, category, self._masks(records, "VM", where), self._masks(records, "FM", where), rates)
 
-    def _masks(self, records: Records, key: str, where: str) -> Masks:
+    def _masks(self, records: Records, key: str, where: str) -> FrameMasks:
         only = {frame: _only(record.get(key), f"{where}, frame {frame}, {key}") for frame, record in records.items()}
-        return Masks(self._file, only)
+        return FrameMasks(self._file, only)
 
     def image(self, clip: str, frame: int) -> Image:
         return read_image(self._frames / clip / f"{frame:05d}.png")

@@ -26,7 +26,7 @@ def need_decoder(path: Path) -> None:
 
 
 def read_frame(path: Path, index: int) -> Image:
-    """RGB uint8 (H, W, 3), read-only: the frame shown at place `index`, from 0.
+    """RGB uint8 (H, W, 3), read-only: the frame shown at `index`, from 0.
 
     Frames read in order are decoded once. Raises `BadRecord` naming the file where it is missing, damaged or
     has no such frame.

@@ -10,21 +10,21 @@ import orjson
 from amodal_bench.formats.writers.base import Scene, Writer, WriterCard
 from amodal_bench.formats.writers.coco import rle_json
 from amodal_bench.formats.writers.files import write_image
-from amodal_bench.formats.writers.names import Names
+from amodal_bench.formats.writers.names import TakenNames
 from amodal_bench.types import AmodalSample, Mask, parse_id
 
 UNEQUAL = "frames of one clip differ in size"
 APART = "frames of one clip do not stand together"
 
 
-class FishBowl(Writer):
+class FishBowlWriter(Writer):
     """SPLIT/CLIP/{objects.json, frames/%05d.png, objectNNN/objects.json}; an image of no video is a clip of one frame.
 
     Masks of the open clip are held as text; a clip is written when the next one begins.
     """
 
     card = WriterCard(
-        title="FishBowl",
+        title="FishBowlWriter",
         image_ids="names",
         annotation_ids="names",
         category=True,
@@ -33,7 +33,7 @@ class FishBowl(Writer):
 
     def __init__(self, out: Path, split: str, ids: Sequence[str]) -> None:
         super().__init__(out, split, ids)
-        self._clips = Names()
+        self._clips = TakenNames()
         self._clip: _Clip | None = None
         self._done: set[str] = set()
 
@@ -79,7 +79,7 @@ class _Clip:
     def __init__(self, source: str, folder: Path, size: tuple[int, int]) -> None:
         self.source, self.folder, self.size = source, folder, size
         self._fish: dict[str, _Fish] = {}
-        self._names = Names()
+        self._names = TakenNames()
         self._frames = 0
 
     def add(self, frame: int, sample: AmodalSample) -> str:
@@ -100,8 +100,8 @@ class _Clip:
             return {"id": number, **({"type_name": fish.category} if fish.category else {}), "masks": every}
 
         _write(self.folder / "objects.json", [record(*item, item[1].visible) for item in self._fish.items()])
-        for place, item in enumerate(self._fish.items()):
-            _write(self.folder / f"object{place:03d}" / "objects.json", [record(*item, item[1].amodal)])
+        for index, item in enumerate(self._fish.items()):
+            _write(self.folder / f"object{index:03d}" / "objects.json", [record(*item, item[1].amodal)])
 
 
 def _write(path: Path, records: list[dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
 from .id_map import read_id_map
-from .pairing import Names, paired
+from .pairing import ObjectNames, paired
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class FolderOptions(Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MaskFile:
     """Where a mask stands: a file of its own, or one value of an id map."""
 
     path: Path
@@ -80,8 +80,8 @@ class Object(NamedTuple):
     """The files of one object."""
 
     image: Path
-    visible: Source
-    amodal: Source
+    visible: MaskFile
+    amodal: MaskFile
 
     def masks(self) -> tuple[Mask, Mask]:
         """Both masks; raises `BadRecord` where one cannot be read or is not of the image's size."""
@@ -143,8 +143,8 @@ class Folder(Dataset[FolderOptions]):
         number = int(annotation) if self.options.id_maps else None
         return Object(
             self._files["image"][image],
-            Source(self._files["visible"][names.visible], names.number if number is None else number),
-            Source(self._files["amodal"][names.amodal], number),
+            MaskFile(self._files["visible"][names.visible], names.number if number is None else number),
+            MaskFile(self._files["amodal"][names.amodal], number),
         )
 
     def _digest(self) -> str:
@@ -229,7 +229,7 @@ def _list(folder: Path, suffixes: tuple[str, ...], root: Path) -> Files:
     return files
 
 
-def _pairs(files: Mapping[str, Files], base: Path) -> dict[tuple[str, str], Names]:
+def _pairs(files: Mapping[str, Files], base: Path) -> dict[tuple[str, str], ObjectNames]:
     """The objects by image and number; raises `DatasetNotReady` with some of the names that lack a partner."""
     objects, lacking = paired(*(list(files[kind]) for kind in ("image", "visible", "amodal")))
     told = [f"{name} (not in {', '.join(kinds)})" for name, kinds in sorted(lacking.items())]

@@ -12,10 +12,10 @@ VISIBLE_ENDINGS = ("visible_mask", "visible", "vis", "inmodal", "modal", "mask")
 AMODAL_ENDINGS = ("amodal_mask", "amodal", "full", "whole", "mask")
 _NUMBER = re.compile(r"(.+)[_-](\d{1,9})")
 
-Place = tuple[str, int | None]  # image, number of the object; None where there is one object
+ObjectKey = tuple[str, int | None]  # image, number of the object; None where there is one object
 
 
-class Names(NamedTuple):
+class ObjectNames(NamedTuple):
     """The three names of an object. `number`: its value in the visible id map, None where the mask is its own."""
 
     image: str
@@ -27,7 +27,7 @@ class Names(NamedTuple):
 
 def paired(
     images: Sequence[str], visible: Sequence[str], amodal: Sequence[str]
-) -> tuple[list[Names], dict[str, list[str]]]:
+) -> tuple[list[ObjectNames], dict[str, list[str]]]:
     """The objects by image and number, and names that lack one of `image`, `visible` and `amodal`, with what they lack.
 
     Names are paths below their folders, without suffix. A mask is called like its image, or has an ending (`_mask`,
@@ -39,26 +39,26 @@ def paired(
     seen, stray_seen = _placed("visible", visible, known, VISIBLE_ENDINGS)
     whole, stray_whole = _placed("amodal", amodal, known, AMODAL_ENDINGS)
     objects, lacking = [], dict[str, list[str]]()
-    for place in sorted(whole, key=lambda place: (rank[place[0]], place[1] or 0)):
-        image, number = place
-        is_map = place not in seen and number is not None and (image, None) in seen and (image, None) not in whole
-        partner = (image, None) if is_map else place
+    for key in sorted(whole, key=lambda key: (rank[key[0]], key[1] or 0)):
+        image, number = key
+        is_map = key not in seen and number is not None and (image, None) in seen and (image, None) not in whole
+        partner = (image, None) if is_map else key
         if partner in seen:
             annotation = "0" if number is None else str(number)
-            objects.append(Names(image, annotation, seen[partner], whole[place], number if is_map else None))
+            objects.append(ObjectNames(image, annotation, seen[partner], whole[key], number if is_map else None))
         else:
-            lacking[_told(place)] = ["visible"]
+            lacking[_told(key)] = ["visible"]
     used = {names.visible for names in objects}
-    lacking |= {_told(place): ["amodal"] for place, name in seen.items() if name not in used}
+    lacking |= {_told(key): ["amodal"] for key, name in seen.items() if name not in used}
     for name in sorted({*stray_seen, *stray_whole}):
         masks = {"visible": stray_seen, "amodal": stray_whole}
         lacking[name] = ["image", *(kind for kind, stray in masks.items() if name not in stray)]
-    bare = {*images} - {place[0] for place in (*seen, *whole)}
+    bare = {*images} - {key[0] for key in (*seen, *whole)}
     _check_once(objects)
     return objects, lacking | {name: ["visible", "amodal"] for name in bare}
 
 
-def _check_once(objects: Sequence[Names]) -> None:
+def _check_once(objects: Sequence[ObjectNames]) -> None:
     times = Counter((names.image, names.annotation) for names in objects)
     twice = [f"{image}_{annotation}" for (image, annotation), n in times.items() if n > 1]
     if twice:
@@ -78,30 +78,30 @@ def _by_spelling(images: Sequence[str]) -> Mapping[str, str]:
 
 def _placed(
     kind: str, names: Sequence[str], known: Mapping[str, str], endings: Sequence[str]
-) -> tuple[dict[Place, str], list[str]]:
+) -> tuple[dict[ObjectKey, str], list[str]]:
     """Masks by the object that they are of, and those of no image."""
-    found: dict[Place, str] = {}
+    found: dict[ObjectKey, str] = {}
     strays = []
     for name in names:
-        place = _place(name, known, endings)
-        if place is None:
+        key = _key(name, known, endings)
+        if key is None:
             strays.append(name)
-        elif place in found:
-            raise DatasetNotReady(f"{kind}/ holds two masks of {_told(place)}: {found[place]} and {name}")
+        elif key in found:
+            raise DatasetNotReady(f"{kind}/ holds two masks of {_told(key)}: {found[key]} and {name}")
         else:
-            found[place] = name
+            found[key] = name
     return found, strays
 
 
-def _place(name: str, known: Mapping[str, str], endings: Sequence[str], number: int | None = None) -> Place | None:
+def _key(name: str, known: Mapping[str, str], endings: Sequence[str], number: int | None = None) -> ObjectKey | None:
     if name in known:
         return known[name], number
     match = _NUMBER.fullmatch(name) if number is None else None
     shorter = [(base, number) for ending in endings if (base := _without(name, ending)) is not None]
     if match:
         shorter.append((match[1], int(match[2])))
-    places = (_place(base, known, endings, own) for base, own in shorter)
-    return next((place for place in places if place is not None), None)
+    keys = (_key(base, known, endings, own) for base, own in shorter)
+    return next((key for key in keys if key is not None), None)
 
 
 def _without(name: str, ending: str) -> str | None:
@@ -111,6 +111,6 @@ def _without(name: str, ending: str) -> str | None:
     return name[:cut] if fits else None
 
 
-def _told(place: Place) -> str:
-    image, number = place
+def _told(key: ObjectKey) -> str:
+    image, number = key
     return image if number is None else f"{image}_{number}"

@@ -8,7 +8,7 @@ from amodal_bench.formats.writers.files import link, write_image, write_mask
 from amodal_bench.formats.writers.names import object_names
 
 
-class Folder(Writer):
+class FolderWriter(Writer):
     """SPLIT/{image,visible,amodal}/NAME.png."""
 
     card = WriterCard(

@@ -7,8 +7,8 @@ from pathlib import Path
 from msgspec import Raw
 
 from amodal_bench.errors import DatasetNotReady
-from amodal_bench.formats.c2f import Annotations, Place, Source
-from amodal_bench.formats.coco import Annotation, CocoFile, ImagesOnly, Masks, masks_of, read_coco
+from amodal_bench.formats.c2f import AnnotationFile, ListedPickle, Reference
+from amodal_bench.formats.coco import Annotation, AnnotationMasks, CocoFile, ImagesOnly, masks_of, read_coco
 from amodal_bench.formats.entries import images_by_id
 from amodal_bench.formats.json_files import read_json
 from amodal_bench.formats.records import Record
@@ -31,7 +31,7 @@ class KinsAnnotation(Annotation, gc=False, kw_only=True):
             return "both" if len(self.inmodal_seg) else "2020"
         return "v1" if len(self.inmodal_seg) else "neither"
 
-    def masks(self) -> Masks:
+    def masks(self) -> AnnotationMasks:
         """Of a release that has been checked."""
         if self.release == "2020":
             return masks_of(self.a_segm, self.i_segm, "no visible mask (i_segm)")
@@ -68,12 +68,12 @@ def c2f_records(files: Sequence[Path], predicted: bool) -> Iterator[Record]:
     pickle, listing, images, *official = files
     known = images_by_id(read_json(images, ImagesOnly).images).known
     names = {id: image.file_name for id, image in known.items()}
-    truth = Annotations(listing, official, lambda path: read_kins(path, "2020"), KinsAnnotation.masks)
+    truth = AnnotationFile(listing, official, lambda path: read_kins(path, "2020"), KinsAnnotation.masks)
 
-    def annotation(place: Place, where: str) -> Record:
-        record = truth.record(place, where)
+    def annotation(reference: Reference, where: str) -> Record:
+        record = truth.record(reference, where)
         same = names.get(record.image, record.file) == record.file
         # Two files number the images: what a method keeps for an image must not serve another one.
         return record if same else replace(record, image=f"2020.{record.image}")
 
-    return Source(pickle, listing, predicted, lambda image: names.get(str(image)), annotation).records()
+    return ListedPickle(pickle, listing, predicted, lambda image: names.get(str(image)), annotation).records()

@@ -1,6 +1,6 @@
 """What the releases of KINS share: KITTI's images and the categories' numbers."""
 
-from amodal_bench.formats.writers.coco import CocoWriter, Photo
+from amodal_bench.formats.writers.coco import CocoWriter, PhotoEntry
 
 
 class KinsWriter(CocoWriter):
@@ -8,5 +8,5 @@ class KinsWriter(CocoWriter):
 
     known = {"cyclist": 1, "pedestrian": 2, "rider": 3, "car": 4, "tram": 5, "truck": 6, "van": 7, "misc": 8}
 
-    def image_file(self, photo: Photo) -> tuple[str, str]:
+    def image_file(self, photo: PhotoEntry) -> tuple[str, str]:
         return f"{self.split}ing/image_2", f"{photo.number:06d}.png"

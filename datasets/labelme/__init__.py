@@ -21,7 +21,7 @@ from amodal_bench.formats.records import Record
 from amodal_bench.formats.walk import files_below
 from amodal_bench.plugin import DatasetCard, Location
 
-from .shapes import LabelmeFile, Part, Words, masks_of, objects_of, part_of
+from .shapes import LabelledShape, LabelmeFile, Words, masks_of, objects_of, part_of
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Labelme(Indexed[LabelmeOptions]):
                 told |= record.visible is not None
                 yield record
             for part in unknown:
-                detail = f"{self._name(path)}, shape {part.place}: {part.shape.label}"
+                detail = f"{self._name(path)}, shape {part.index}: {part.shape.label}"
                 yield self._dropped(path, file, photo, part, UNKNOWN, detail)
         if not told:
             raise DatasetNotReady(
@@ -129,7 +129,7 @@ class Labelme(Indexed[LabelmeOptions]):
                 f"view. What it takes: {self.card.get}. Other words: --set 'dataset.visible=[WORD]'"
             )
 
-    def _record(self, path: Path, file: LabelmeFile, photo: str, parts: Sequence[Part]) -> Record:
+    def _record(self, path: Path, file: LabelmeFile, photo: str, parts: Sequence[LabelledShape]) -> Record:
         where = self._name(path)
         try:
             drawn = masks_of(parts, file.height, file.width, where)
@@ -137,9 +137,9 @@ class Labelme(Indexed[LabelmeOptions]):
             return self._dropped(path, file, photo, parts[0], "malformed shape", str(error))
         return Record(
             image=_bare(where),
-            annotation=str(parts[0].place),
+            annotation=str(parts[0].index),
             file=photo,
-            where=f"{where}, shape {parts[0].place}",
+            where=f"{where}, shape {parts[0].index}",
             height=file.height,
             width=file.width,
             amodal=code_text(drawn.amodal),
@@ -147,13 +147,15 @@ class Labelme(Indexed[LabelmeOptions]):
             category=next((part.label for part in parts if part.label), None),
         )
 
-    def _dropped(self, path: Path, file: LabelmeFile, photo: str, part: Part, reason: str, detail: str) -> Record:
+    def _dropped(
+        self, path: Path, file: LabelmeFile, photo: str, part: LabelledShape, reason: str, detail: str
+    ) -> Record:
         where = self._name(path)
         return Record(
             image=_bare(where),
-            annotation=str(part.place),
+            annotation=str(part.index),
             file=photo,
-            where=f"{where}, shape {part.place}",
+            where=f"{where}, shape {part.index}",
             height=file.height,
             width=file.width,
             amodal=b"[]",

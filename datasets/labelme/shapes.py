@@ -23,7 +23,7 @@ from amodal_bench.formats.entries import Side
 from amodal_bench.masks import rle
 from amodal_bench.types import Mask
 
-Kind = Literal["amodal", "visible", "hidden"]
+MaskKind = Literal["amodal", "visible", "hidden"]
 SEPARATORS = r"[\s_\-.:/@()]"
 CORNERS = 72  # of the polygon that a circle becomes
 _DAMAGE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)
@@ -52,19 +52,19 @@ class LabelmeFile(Struct):
 
 
 @dataclass(slots=True)
-class Part:
-    """A shape with its place in the file, its kind (None: no word says it) and its label without the word."""
+class LabelledShape:
+    """A shape with its number in the file, its kind (None: no word says it) and its label without the word."""
 
-    place: int
-    kind: Kind | None
+    index: int
+    kind: MaskKind | None
     label: str
     shape: Shape
 
 
-Words = Mapping[Kind, Sequence[str]]
+Words = Mapping[MaskKind, Sequence[str]]
 
 
-def part_of(place: int, shape: Shape, words: Words) -> Part:
+def part_of(index: int, shape: Shape, words: Words) -> LabelledShape:
     """What a shape shows, by its flags, its description or its label."""
     label = shape.label.strip()
     set_flags = {name.strip().lower() for name, on in (shape.flags or {}).items() if on}
@@ -76,17 +76,17 @@ def part_of(place: int, shape: Shape, words: Words) -> Part:
         if match and by_label is None:
             by_label, label = kind, (match[1] or match[2] or "").strip()
     by_fact = next((kind for kind, own in words.items() if set_flags & set(own) or told in own), None)
-    return Part(place, by_fact or by_label, label, shape)
+    return LabelledShape(index, by_fact or by_label, label, shape)
 
 
-def objects_of(parts: Sequence[Part]) -> tuple[list[list[Part]], list[Part]]:
+def objects_of(parts: Sequence[LabelledShape]) -> tuple[list[list[LabelledShape]], list[LabelledShape]]:
     """The parts of each object, in the order of their first ones, and parts of which the object is not known.
 
     Parts with equal label and `group_id` are one object. Without a group, parts of a label are one object where each
     shows something else, and an object each where all show the whole.
     """
-    groups: dict[tuple[str, int | str], list[Part]] = {}
-    alone: dict[str, list[Part]] = {}
+    groups: dict[tuple[str, int | str], list[LabelledShape]] = {}
+    alone: dict[str, list[LabelledShape]] = {}
     for part in parts:
         group = part.shape.group_id
         if group is None:
@@ -98,7 +98,7 @@ def objects_of(parts: Sequence[Part]) -> tuple[list[list[Part]], list[Part]]:
         if not label and len(others) == 1:  # a label that is nothing but the word
             groups[others[0]] += own
             del groups[label, group]
-    objects, unknown = [sorted(own, key=lambda part: part.place) for own in groups.values()], []
+    objects, unknown = [sorted(own, key=lambda part: part.index) for own in groups.values()], []
     for own in alone.values():
         kinds = [part.kind for part in own]
         if len(set(kinds)) == len(kinds):
@@ -107,25 +107,25 @@ def objects_of(parts: Sequence[Part]) -> tuple[list[list[Part]], list[Part]]:
             objects += [[part] for part in own]
         else:
             unknown += own
-    return sorted(objects, key=lambda own: own[0].place), unknown
+    return sorted(objects, key=lambda own: own[0].index), unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnShapes:
     """The masks of an object as codes; `visible` None: nothing was drawn that says that a part is hidden."""
 
     amodal: rle.Code
     visible: rle.Code | None
 
 
-def masks_of(parts: Sequence[Part], height: int, width: int, where: str) -> Drawn:
+def masks_of(parts: Sequence[LabelledShape], height: int, width: int, where: str) -> DrawnShapes:
     """Both masks of an object from its shapes; raises `BadRecord`."""
     kinds = {part.kind for part in parts}
-    plain: Kind = "visible" if "amodal" in kinds and "visible" not in kinds else "amodal"
+    plain: MaskKind = "visible" if "amodal" in kinds and "visible" not in kinds else "amodal"
 
-    def drawn(kind: Kind) -> rle.Code | None:
+    def drawn(kind: MaskKind) -> rle.Code | None:
         own = [part for part in parts if (part.kind or plain) == kind]
-        codes = [code_of(part.shape, height, width, f"{where}, shape {part.place}") for part in own]
+        codes = [code_of(part.shape, height, width, f"{where}, shape {part.index}") for part in own]
         return rle.union(codes, height, width) if codes else None
 
     amodal, visible, hidden = drawn("amodal"), drawn("visible"), drawn("hidden")
@@ -134,7 +134,7 @@ def masks_of(parts: Sequence[Part], height: int, width: int, where: str) -> Draw
         amodal = rle.union(known, height, width)
     if visible is None and hidden is not None:
         visible = rle.encode(rle.decode(amodal) & ~rle.decode(hidden))
-    return Drawn(amodal, visible)
+    return DrawnShapes(amodal, visible)
 
 
 def code_of(shape: Shape, height: int, width: int, where: str) -> rle.Code:

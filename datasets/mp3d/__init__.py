@@ -31,7 +31,7 @@ AGAIN = "Get the official file again."
 LACKING = "no visible mask (visible_mask)"
 
 
-class Region(Struct):
+class RegionEntry(Struct):
     """One object. The released files call the rate `occlusion_rate`; COCO-A's name for it is read too."""
 
     segmentation: Any  # an RLE: the whole object
@@ -105,8 +105,8 @@ mp3d_eval/                    the images of mp3d_eval.zip (and mp3d_train/; else
         images = images_by_id([view for view in views if isinstance(view, ImageEntry)])
         yield from spoiled(path, images, [])
         records: dict[str, list[Record]] = {}
-        for place, (view, annotation) in enumerate(zip(views, annotations, strict=True)):
-            for record in _records(path, place, view, annotation, images):
+        for index, (view, annotation) in enumerate(zip(views, annotations, strict=True)):
+            for record in _records(path, index, view, annotation, images):
                 records.setdefault(record.image, []).append(record)
         _check_sizes(path, [record for found in records.values() for record in found])
         for found in records.values():
@@ -125,31 +125,31 @@ def _converted(path: Path, file: Mp3dFile) -> tuple[list[ImageEntry | str], list
         )
     views = [convert(view, ImageEntry) for view in file.images]
     annotations = [convert(annotation, Regions) for annotation in file.annotations]
-    for place, (view, annotation) in enumerate(zip(views, annotations, strict=True)):
+    for index, (view, annotation) in enumerate(zip(views, annotations, strict=True)):
         if isinstance(view, str) or isinstance(annotation, str) or annotation.image_id is None:
             continue
         if spelled(annotation.image_id) != spelled(view.id):
             raise DatasetNotReady(
-                f"{path}: annotations[{place}] is of image {annotation.image_id}, but images[{place}] has the id "
+                f"{path}: annotations[{index}] is of image {annotation.image_id}, but images[{index}] has the id "
                 f"{view.id}: the lists are out of step. {AGAIN}"
             )
     return views, annotations
 
 
 def _records(
-    path: Path, place: int, view: ImageEntry | str, annotation: Regions | str, images: Images
+    path: Path, index: int, view: ImageEntry | str, annotation: Regions | str, images: Images
 ) -> Iterator[Record]:
-    where = f"{path.name}: annotations[{place}]"
+    where = f"{path.name}: annotations[{index}]"
     if isinstance(annotation, str):
-        yield unreadable(f"[{place}]", "?", where, NO_FORMAT, f"{where}: {annotation}")
+        yield unreadable(f"[{index}]", "?", where, NO_FORMAT, f"{where}: {annotation}")
         return
     if isinstance(view, str):
         for k in range(len(annotation.regions)):
-            yield unreadable(f"[{place}]", str(k), where, BAD_IMAGE, f"{path.name}: images[{place}]: {view}")
+            yield unreadable(f"[{index}]", str(k), where, BAD_IMAGE, f"{path.name}: images[{index}]: {view}")
         return
     id = spelled(view.id)
     for k, value in enumerate(annotation.regions):
-        region = convert(value, Region)
+        region = convert(value, RegionEntry)
         lacking = images.lacking(id)
         if lacking or isinstance(region, str):
             told = f"{path.name}: image {id}, region {k}"
@@ -159,17 +159,17 @@ def _records(
             yield _record(path, view, k, region)
 
 
-def _record(path: Path, view: ImageEntry, place: int, region: Region) -> Record:
+def _record(path: Path, view: ImageEntry, index: int, region: RegionEntry) -> Record:
     parts = (region.segmentation, region.visible_mask, region.invisible_mask)
     amodal, visible, invisible = (Raw(text(part)) for part in parts)
     masks = masks_of(amodal, visible, LACKING, invisible)
-    where = f"{path.name}: image {spelled(view.id)}, region {place}"
+    where = f"{path.name}: image {spelled(view.id)}, region {index}"
     size = image_size(view, masks.amodal)
     if size is None:
-        return unreadable(spelled(view.id), str(place), where, NO_SIZE, where)
+        return unreadable(spelled(view.id), str(index), where, NO_SIZE, where)
     return Record(
         image=spelled(view.id),
-        annotation=str(place),
+        annotation=str(index),
         file=view.file_name,
         where=where,
         height=size[0],

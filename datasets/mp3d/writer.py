@@ -13,7 +13,7 @@ from amodal_bench.masks import rle
 from amodal_bench.types import AmodalSample
 
 
-class Mp3d(Writer):
+class Mp3dWriter(Writer):
     """mp3d_SPLIT/*.png and MP3D_seleted_SPLIT_10.29.pkl, which is spelled like that."""
 
     card = WriterCard(
@@ -39,7 +39,7 @@ class Mp3d(Writer):
         height, width = scene.image.shape[:2]
         self._images.append({"id": number, "file_name": name, "height": height, "width": width})
         self._annotations.append({"image_id": number, "regions": [self._region(sample) for sample in scene.samples]})
-        return [f"{number}/{place}" for place in range(len(scene.samples))]
+        return [f"{number}/{index}" for index in range(len(scene.samples))]
 
     def _region(self, sample: AmodalSample) -> dict[str, Any]:
         category = sample.query.category

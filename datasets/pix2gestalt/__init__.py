@@ -65,7 +65,7 @@ or the same ID.png in all four
         most = options.max_instances
         if most is not None and most < len(self._ids):
             self.funnel.drop("outside the subset of max_instances", len(self._ids) - most)
-            self._ids = [self._ids[place] for place in smallest(self._ids, most)]
+            self._ids = [self._ids[index] for index in smallest(self._ids, most)]
 
     def ids(self) -> Sequence[str]:
         """By the names in occlusion/."""

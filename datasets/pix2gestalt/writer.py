@@ -11,7 +11,7 @@ from amodal_bench.formats.writers.names import object_names
 from .files import ENDINGS, SUFFIX
 
 
-class Pix2Gestalt(Writer):
+class Pix2GestaltWriter(Writer):
     """occlusion/NAME_occlusion.png, whole/NAME_whole.png, and so on: see `ENDINGS`.
 
     `whole/` is the object's image with nothing in front of it, which no other dataset has: it is the same image.
@@ -45,6 +45,6 @@ class Pix2Gestalt(Writer):
 
     def splits(self, names: Sequence[str]) -> Sequence[str]:
         by_file = sorted(names, key=lambda name: self._path("occlusion", name.removesuffix("/0")).name)
-        rank = {name: place for place, name in enumerate(by_file)}
+        rank = {name: index for index, name in enumerate(by_file)}
         train = math.floor(len(names) / 100 * 99)
         return ["train" if rank[name] < train else "val" for name in names]

@@ -119,8 +119,8 @@ def _read_ids(path: Path) -> Ids | BadRecord:
 def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
     match = OBJECT.fullmatch(path.parent.name)
     number, name = match.groups() if match else ("", "")
-    place = id_part(scene.name)
-    where = f"{place}/{id_part(path.parent.name)}/{path.name}"
+    clip = id_part(scene.name)
+    where = f"{clip}/{id_part(path.parent.name)}/{path.name}"
     amodal, visible, dropped, detail = b"[]", None, None, None
     height, width = (1, 1) if isinstance(seen, BadRecord) else seen.shape
     try:
@@ -133,9 +133,9 @@ def _record(scene: Path, path: Path, seen: Ids | BadRecord) -> Record:
         visible = None if np.array_equal(whole, part) else mask_text(part)
         dropped = NO_AMODAL if not whole.any() else NO_VISIBLE if not part.any() else None
     return Record(
-        image=f"{place}:{path.stem}",
+        image=f"{clip}:{path.stem}",
         annotation=number,
-        file="" if isinstance(seen, BadRecord) else f"{place}/images/{path.stem}.bmp",  # no photo of an unknown size
+        file="" if isinstance(seen, BadRecord) else f"{clip}/images/{path.stem}.bmp",  # no photo of an unknown size
         where=where,
         height=height,
         width=width,

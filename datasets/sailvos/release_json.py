@@ -25,7 +25,7 @@ LACKING = "occluded, but there is no visible mask"
 NO_PLACE = "its image's file_name is not of the form SCENE/FRAME.bmp"
 
 
-class Place(NamedTuple):
+class FrameName(NamedTuple):
     """Where a frame belongs; sorts by scene, and within a scene by time."""
 
     scene: str
@@ -38,13 +38,13 @@ class Place(NamedTuple):
         return f"{self.scene}:{self.stem}"
 
 
-class Annotation(VisibleAnnotation, gc=False, kw_only=True):
+class SailVosAnnotation(VisibleAnnotation, gc=False, kw_only=True):
     """One object in one frame; `obj_id` follows it through the scene."""
 
     obj_id: Id | None = None
 
 
-class Clip(Struct):
+class ClipEntry(Struct):
     """One object in some frames; the lists belong together place by place."""
 
     segmentation: list[Raw]
@@ -58,10 +58,10 @@ def json_records(path: Path) -> Iterator[Record]:
     """All objects in all frames, by scene and frame; raises `DatasetNotReady` naming file and record."""
     text = read_text(path)
     clips = text[:100].lstrip()[:1] == b"["
-    return _clip_records(path, text) if clips else _annotation_records(path, read_coco(path, Annotation, text))
+    return _clip_records(path, text) if clips else _annotation_records(path, read_coco(path, SailVosAnnotation, text))
 
 
-def place_of(file_name: str, where: str) -> Place:
+def frame_name_of(file_name: str, where: str) -> FrameName:
     """Scene and frame of "SCENE/FRAME.bmp" or "SCENE/images/FRAME.bmp", under any root; raises `BadRecord`."""
     *folders, file = parts_of(file_name) or ("",)
     stem = PurePosixPath(file).stem
@@ -70,43 +70,43 @@ def place_of(file_name: str, where: str) -> Place:
         folders.pop()
     if not folders or number is None or ".." in folders:
         raise BadRecord(f"{where}: file_name {file_name!r} is not of the form SCENE/FRAME.bmp with a frame number")
-    return Place(folders[-1], int(number[0]), stem)
+    return FrameName(folders[-1], int(number[0]), stem)
 
 
-def _annotation_records(path: Path, file: CocoFile[Annotation]) -> Iterator[Record]:
+def _annotation_records(path: Path, file: CocoFile[SailVosAnnotation]) -> Iterator[Record]:
     yield from spoiled(path, file.images, file.malformed)
-    places = _places(path, file)
-    placed = [annotation for annotation in file.annotations if spelled(annotation.image_id) in places]
-    placed.sort(key=lambda annotation: places[spelled(annotation.image_id)])  # stable: the file's order in a frame
+    frames = _frames(path, file)
+    placed = [annotation for annotation in file.annotations if spelled(annotation.image_id) in frames]
+    placed.sort(key=lambda annotation: frames[spelled(annotation.image_id)])  # stable: the file's order in a frame
     seen: set[tuple[str, str]] = set()
     for annotation in placed:
         record = record_of(path, file, annotation, annotation.masks(LACKING if annotation.rate else None))
         name = record.annotation if annotation.obj_id is None else spelled(annotation.obj_id).replace("/", "%2F")
-        yield _once(replace(record, image=places[spelled(annotation.image_id)].image, annotation=name), seen)
+        yield _once(replace(record, image=frames[spelled(annotation.image_id)].image, annotation=name), seen)
     for annotation in file.annotations:
-        if spelled(annotation.image_id) not in places:
+        if spelled(annotation.image_id) not in frames:
             record = record_of(path, file, annotation, annotation.masks(None))
             yield record if record.dropped else replace(record, dropped=NO_PLACE, detail=record.where)
 
 
-def _places(path: Path, file: CocoFile[Annotation]) -> dict[str, Place]:
+def _frames(path: Path, file: CocoFile[SailVosAnnotation]) -> dict[str, FrameName]:
     """By image; raises `DatasetNotReady` where no image has one."""
-    places: dict[str, Place] = {}
+    frames: dict[str, FrameName] = {}
     first: BadRecord | None = None
     for id, image in file.images.known.items():
         try:
-            places[id] = place_of(image.file_name, f"{path}: image {id}")
+            frames[id] = frame_name_of(image.file_name, f"{path}: image {id}")
         except BadRecord as error:
             first = first or error
-    if first and not places:
+    if first and not frames:
         raise DatasetNotReady(str(first))
-    return places
+    return frames
 
 
 def _clip_records(path: Path, text: bytes) -> Iterator[Record]:
-    clips, malformed = each(decode(text, list[Raw], path), Clip)
-    rows: list[tuple[Place, int, int]] = []
-    bad = [f"{path.name}: clip {one.place}: {one.text}" for one in malformed]
+    clips, malformed = each(decode(text, list[Raw], path), ClipEntry)
+    rows: list[tuple[FrameName, int, int]] = []
+    bad = [f"{path.name}: clip {one.number}: {one.text}" for one in malformed]
     for number, clip in enumerate(clips):
         try:
             rows += _rows(f"{path.name}: clip {number}", number, clip)
@@ -114,35 +114,35 @@ def _clip_records(path: Path, text: bytes) -> Iterator[Record]:
             bad.append(str(error))
     if bad and not rows:
         raise DatasetNotReady(f"{path.parent / bad[0]}")
-    for place, what in enumerate(bad):
-        yield unreadable("?", f"[{place}]", what, NO_FORMAT, what)
+    for index, what in enumerate(bad):
+        yield unreadable("?", f"[{index}]", what, NO_FORMAT, what)
     rows.sort()
     seen: set[tuple[str, str]] = set()
     for frame, number, k in rows:
         yield _once(_of_clip(path, frame, number, k, clips[number]), seen)
 
 
-def _rows(where: str, number: int, clip: Clip) -> list[tuple[Place, int, int]]:
-    """Place, number of the clip and place in the clip of each frame; raises `BadRecord`."""
+def _rows(where: str, number: int, clip: ClipEntry) -> list[tuple[FrameName, int, int]]:
+    """Name, number of the clip and index in the clip of each frame; raises `BadRecord`."""
     lengths = [len(clip.segmentation), len(clip.visible_mask), len(clip.image_file_names)]
     if len(set(lengths)) > 1:
         raise BadRecord(
             f"{where}: {lengths[0]} masks, {lengths[1]} visible masks and {lengths[2]} file names: "
             "the lists belong together place by place, so they must be of one length"
         )
-    return [(place_of(name, where), number, k) for k, name in enumerate(clip.image_file_names)]
+    return [(frame_name_of(name, where), number, k) for k, name in enumerate(clip.image_file_names)]
 
 
-def _of_clip(path: Path, place: Place, number: int, k: int, clip: Clip) -> Record:
+def _of_clip(path: Path, frame: FrameName, number: int, k: int, clip: ClipEntry) -> Record:
     where = f"{path.name}: clip {number}, frame {k} ({clip.image_file_names[k]})"
     masks = masks_of(clip.segmentation[k], clip.visible_mask[k], "no visible mask")
     size = size_of(masks.amodal)
     name = spelled(clip.obj_id).replace("/", "%2F")
     if size is None:
         reason = masks.dropped or NO_SIZE
-        return unreadable(place.image, name, where, reason, f"{where}: segmentation must be an RLE with its size")
+        return unreadable(frame.image, name, where, reason, f"{where}: segmentation must be an RLE with its size")
     return Record(
-        image=place.image,
+        image=frame.image,
         annotation=name,
         file=clip.image_file_names[k],
         where=where,

@@ -8,7 +8,7 @@ import numpy as np
 from amodal_bench.formats.writers.base import Scene, Writer, WriterCard
 from amodal_bench.formats.writers.coco import NO_CATEGORY
 from amodal_bench.formats.writers.files import write_image, write_mask
-from amodal_bench.formats.writers.names import Names
+from amodal_bench.formats.writers.names import TakenNames
 from amodal_bench.types import AmodalSample, parse_id
 
 from .writing import ObjectNumbers
@@ -29,9 +29,9 @@ class SailVosRaw(Writer):
 
     def __init__(self, out: Path, split: str, ids: Sequence[str]) -> None:
         super().__init__(out, split, ids)
-        self._scenes = Names()
+        self._scenes = TakenNames()
         self._objects = ObjectNumbers(ids)
-        self._categories = Names()
+        self._categories = TakenNames()
         self._folders: dict[tuple[str, int], str] = {}
         # What is nobody's: 0, but where an object of the source has that number.
         self._nobody = -1 if any(parse_id(id).annotation == "0" for id in ids) else 0

@@ -12,12 +12,12 @@ from amodal_bench.types import AmodalQuery, AmodalSample
 
 from .draw import GENERATOR_VERSION
 from .families import FAMILIES
-from .scene import Scene, SceneObject, render_object, render_scene
+from .scene import RenderedScene, SceneObject, render_object, render_scene
 from .store import Store
 
 __all__ = [
     "GENERATOR_VERSION",
-    "Scene",
+    "RenderedScene",
     "SceneObject",
     "Synthetic",
     "SyntheticOptions",
@@ -70,9 +70,9 @@ class Synthetic(Dataset[SyntheticOptions]):
 
     def __getitem__(self, index: int) -> AmodalSample:
         """Read a scene from the cache; the first access renders: a whole evaluation split, of `train` a part."""
-        place = range(len(self._ids))[operator.index(index)]
-        image, amodal, visible, family = self._store.read(place)
-        return AmodalSample(AmodalQuery(self._ids[place], f"{place:06d}", image, visible, family), amodal)
+        scene = range(len(self._ids))[operator.index(index)]
+        image, amodal, visible, family = self._store.read(scene)
+        return AmodalSample(AmodalQuery(self._ids[scene], f"{scene:06d}", image, visible, family), amodal)
 
     def fingerprint(self) -> str:
         """sha256 (hex) of what names the pixels: generator version, split, resolution, count, families."""

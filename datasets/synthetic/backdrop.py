@@ -13,8 +13,8 @@ _TABLES = ("planks", "wood", "weave", "tiles", "plain", "marble", "checks", "str
 
 def _grid(resolution: int) -> tuple[Plane, Plane]:
     """x (1, R) and y (R, 1) of the pixel centres in [0, 1]."""
-    place = ((np.arange(resolution) + 0.5) / resolution).astype(np.float32)
-    return place[None, :], place[:, None]
+    steps = ((np.arange(resolution) + 0.5) / resolution).astype(np.float32)
+    return steps[None, :], steps[:, None]
 
 
 def _surface(kind: str, dice: Dice, u: Plane, v: Plane, soft: float, fade: Plane | float = 1.0) -> Rgb:

@@ -36,7 +36,7 @@ class Thing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
+class SceneLayout:
     """A scene before paint. `things` from back to front; `horizon` in thousandths, None for a view from above."""
 
     things: tuple[Thing, ...]
@@ -101,7 +101,7 @@ def cut_out(dice: Dice, family: Family, standing: bool, size: int = 100) -> Cuto
     return Cutout(family, parts, pose, canvas)
 
 
-def plan(split: str, index: int) -> Layout:
+def plan(split: str, index: int) -> SceneLayout:
     """The layout of a scene: the first draw that hides what was wanted, or the nearest of a hundred.
 
     Thin families at high rates need more than a hundred draws for a first one that leaves enough to see.
@@ -109,7 +109,7 @@ def plan(split: str, index: int) -> Layout:
     dice = scene_dice(split, index, 0)
     wanted = wanted_rate(split, index)
     family = dice.choice(FAMILIES)
-    best: tuple[int, Layout] | None = None
+    best: tuple[int, SceneLayout] | None = None
     for attempt in range(10_000):
         draft = _draft(dice, family, wanted)
         if draft is not None and (best is None or draft[0] < best[0]):
@@ -121,33 +121,33 @@ def plan(split: str, index: int) -> Layout:
     return best[1]
 
 
-def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, Layout] | None:
+def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, SceneLayout] | None:
     """One try: how far the hidden share is from `wanted` (thousandths), and the layout."""
     standing = family.upright and dice.chance(65)
     horizon = dice.between(250, 520) if standing else None
-    target = cut_out(dice, family, standing)
+    cutout = cut_out(dice, family, standing)
     x = dice.between(12, 52)
     base = dice.between(44, 62)
-    y = base - target.bottom() if standing else dice.between(14, 50)
-    mask = target.at(x, y)
+    y = base - cutout.bottom() if standing else dice.between(14, 50)
+    mask = cutout.at(x, y)
     area = int(mask.sum())
     if not SMALLEST <= area <= LARGEST or area * (1000 - wanted) < LEAST_VISIBLE * 1000:
         return None
-    place = _Place(x, y, base, mask, standing)
-    front, hidden = _hide(dice, place, area * wanted // 1000)
+    target = _Target(x, y, base, mask, standing)
+    front, hidden = _hide(dice, target, area * wanted // 1000)
     if area - hidden < LEAST_VISIBLE or (hidden == 0) != (wanted == 0):
         return None
-    beside = _beside(dice, place) if dice.chance(40) else []
-    behind = [_behind(dice, place) for _ in range(dice.between(1, 3))]
+    beside = _beside(dice, target) if dice.chance(40) else []
+    behind = [_behind(dice, target) for _ in range(dice.between(1, 3))]
     things = (
         *behind,
-        target.put(x, y),
+        cutout.put(x, y),
         *sorted(front + beside, key=lambda thing: thing.pose.y if standing else 0),
     )
-    return abs(hidden * 1000 // area - wanted), Layout(things, len(behind), horizon)
+    return abs(hidden * 1000 // area - wanted), SceneLayout(things, len(behind), horizon)
 
 
-class _Place(NamedTuple):
+class _Target(NamedTuple):
     """The target as its neighbours see it."""
 
     x: int
@@ -157,17 +157,17 @@ class _Place(NamedTuple):
     standing: bool
 
 
-def _hide(dice: Dice, place: _Place, goal: int) -> tuple[list[Thing], int]:
+def _hide(dice: Dice, target: _Target, goal: int) -> tuple[list[Thing], int]:
     """Up to three occluders that together hide about `goal` coarse pixels of the target."""
     if goal == 0:
         return [], 0
-    covered = np.zeros_like(place.mask)
+    covered = np.zeros_like(target.mask)
     front: list[Thing] = []
     hidden, count = 0, dice.choice((1, 1, 1, 2, 2, 3))
-    close = max(2, int(place.mask.sum()) * TOLERANCE // 1000)
+    close = max(2, int(target.mask.sum()) * TOLERANCE // 1000)
     for left in range(count, 0, -1):
         share = hidden + (goal - hidden) // left if left > 1 else goal
-        cutout, spot = _occluder(dice, place, covered, share, close)
+        cutout, spot = _occluder(dice, target, covered, share, close)
         if cutout is None or spot is None or spot.hidden == hidden:
             continue
         front.append(cutout.put(spot.x, spot.y))
@@ -176,16 +176,16 @@ def _hide(dice: Dice, place: _Place, goal: int) -> tuple[list[Thing], int]:
     return front, hidden
 
 
-def _occluder(dice: Dice, place: _Place, covered: Mask, goal: int, close: int) -> tuple[Cutout | None, Spot | None]:
+def _occluder(dice: Dice, target: _Target, covered: Mask, goal: int, close: int) -> tuple[Cutout | None, Spot | None]:
     """The first of eight cutouts with a spot that hides `goal` up to `close` coarse pixels, or the best."""
     best: tuple[Cutout | None, Spot | None] = (None, None)
     error = 1 << 30
-    open_part = place.mask & ~covered
-    already = int(np.count_nonzero(place.mask & covered))
+    open_part = target.mask & ~covered
+    already = int(np.count_nonzero(target.mask & covered))
     for _ in range(8):
-        cutout = cut_out(dice, _other(dice, place.standing), place.standing, dice.between(75, 125))
+        cutout = cut_out(dice, _other(dice, target.standing), target.standing, dice.between(75, 125))
         for _ in range(3):
-            for spot in _along(dice, place, cutout, open_part, already):
+            for spot in _along(dice, target, cutout, open_part, already):
                 if abs(spot.hidden - goal) < error:
                     best, error = (cutout, spot), abs(spot.hidden - goal)
         if error <= close:
@@ -200,15 +200,15 @@ def _other(dice: Dice, standing: bool) -> Family:
     return family
 
 
-def _along(dice: Dice, place: _Place, cutout: Cutout, open_part: Mask, already: int) -> list[Spot]:
+def _along(dice: Dice, target: _Target, cutout: Cutout, open_part: Mask, already: int) -> list[Spot]:
     """Spots on a line that leads away from the target: level and nearer where things stand, else any way."""
-    if place.standing:
-        x0, y0 = place.x, place.base + dice.between(0, 14) - cutout.bottom()
+    if target.standing:
+        x0, y0 = target.x, target.base + dice.between(0, 14) - cutout.bottom()
         dx, dy = (1 << 14) * dice.choice((-1, 1)), 0
     else:
         angle, off = dice.below(TURN), dice.between(-10, 10)
         dx, dy = cosine(angle), sine(angle)
-        x0, y0 = place.x - (off * dy >> 14), place.y + (off * dx >> 14)
+        x0, y0 = target.x - (off * dy >> 14), target.y + (off * dx >> 14)
     spots = []
     for step in range(48):
         x, y = x0 + (step * dx >> 14), y0 + (step * dy >> 14)
@@ -220,19 +220,19 @@ def _along(dice: Dice, place: _Place, cutout: Cutout, open_part: Mask, already: 
     return spots
 
 
-def _behind(dice: Dice, place: _Place) -> Thing:
+def _behind(dice: Dice, target: _Target) -> Thing:
     """Something farther away, wherever it falls."""
-    cutout = cut_out(dice, _other(dice, place.standing), place.standing, dice.between(60, 100))
+    cutout = cut_out(dice, _other(dice, target.standing), target.standing, dice.between(60, 100))
     x = dice.between(0, 64)
-    y = place.base - dice.between(1, 10) - cutout.bottom() if place.standing else dice.between(0, 64)
+    y = target.base - dice.between(1, 10) - cutout.bottom() if target.standing else dice.between(0, 64)
     return cutout.put(x, max(y, -REACH + COARSE))
 
 
-def _beside(dice: Dice, place: _Place) -> list[Thing]:
+def _beside(dice: Dice, target: _Target) -> list[Thing]:
     """Something as near as the occluders that hides nothing of the target, where there is room."""
-    cutout = cut_out(dice, _other(dice, place.standing), place.standing, dice.between(60, 100))
-    wide = _grown(place.mask)
-    free = [spot for spot in _along(dice, place, cutout, wide, 0) if spot.hidden == 0]
+    cutout = cut_out(dice, _other(dice, target.standing), target.standing, dice.between(60, 100))
+    wide = _grown(target.mask)
+    free = [spot for spot in _along(dice, target, cutout, wide, 0) if spot.hidden == 0]
     return [cutout.put(free[0].x, free[0].y)] if free else []
 
 

@@ -84,18 +84,18 @@ def leaf(dice: Dice) -> list[Part]:
 def star(dice: Dice) -> list[Part]:
     """A star of five to eight points."""
     points, inner = dice.between(5, 8), dice.between(420, 620)
-    place = [(TURN * k // (2 * points), r, r) for k in range(2 * points) for r in [inner if k % 2 else 1000]]
-    return [Part((solid(polar(place)),))]
+    corners = [(TURN * k // (2 * points), r, r) for k in range(2 * points) for r in [inner if k % 2 else 1000]]
+    return [Part((solid(polar(corners)),))]
 
 
 def gear(dice: Dice) -> list[Part]:
     """A cog wheel with a hole in the middle, often with round windows."""
     teeth, root = dice.between(8, 14), dice.between(760, 840)
-    place = []
+    corners = []
     for k in range(teeth):
         for eighth, radius in ((0, root), (28, root), (38, 1000), (72, 1000), (82, root)):
-            place.append((TURN * (100 * k + eighth) // (100 * teeth), radius, radius))
-    rings = [solid(polar(place))]
+            corners.append((TURN * (100 * k + eighth) // (100 * teeth), radius, radius))
+    rings = [solid(polar(corners))]
     if dice.chance(50):
         axle, count, size = dice.between(130, 190), dice.between(4, 6), dice.between(120, 150)
         for x, y in (arc(0, 0, 470, 470, count=count) // 16).tolist():
@@ -176,8 +176,8 @@ def paw(dice: Dice) -> list[Part]:
         (0, high * 75 // 100 + 360),
     ]
     pad = smooth(half + [(-x, y) for x, y in half[-2:0:-1]])
-    places = [(-690, -130), (-260, -560), (260, -560), (690, -130)]
-    toes = [arc(x * spread // 100, y * spread // 100, toe, toe * 14 // 10) for x, y in places]
+    centres = [(-690, -130), (-260, -560), (260, -560), (690, -130)]
+    toes = [arc(x * spread // 100, y * spread // 100, toe, toe * 14 // 10) for x, y in centres]
     return [Part(tuple(solid(r) for r in [pad, *toes]))]
 
 

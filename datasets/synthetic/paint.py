@@ -7,7 +7,7 @@ from amodal_bench.types import Image
 
 from .backdrop import backdrop
 from .draw import Dice, scene_dice
-from .layout import Layout, Thing, outline
+from .layout import SceneLayout, Thing, outline
 from .light import Light, Rgb, draw_light
 from .raster import FRAME, Box, Frame, Pose, bounds, fill, to_frame
 from .shapes import Part
@@ -57,7 +57,7 @@ def _grown(box: Box, pad: int, resolution: int) -> Box:
     return Box(left, top, max(min(box.right + pad, high), left + 1), max(min(box.bottom + pad, high), top + 1))
 
 
-def paint(layout: Layout, split: str, index: int, resolution: int, count: int | None = None) -> Image:
+def paint(layout: SceneLayout, split: str, index: int, resolution: int, count: int | None = None) -> Image:
     """The image (R, R, 3) of a scene, or of its `count` backmost things alone."""
     room = scene_dice(split, index, _ROOM)
     light = draw_light(room)

@@ -83,7 +83,7 @@ def fill(rings: Sequence[Frame], resolution: int, box: Box) -> Mask:
     # The crossing is at across / span_y; next, the first column whose centre is not left of it.
     across = above[edge, 0] * span[:, 1] + ((2 * row + 1) * half - above[edge, 1]) * span[:, 0]
     column = np.clip(-((half * span[:, 1] - across) // (2 * half * span[:, 1])), box.left, box.right)
-    place = (row - box.top) * (width + 1) + column - box.left
-    turns = np.bincount(place, np.where(down, 1, -1)[edge], minlength=height * (width + 1))
+    cell = (row - box.top) * (width + 1) + column - box.left
+    turns = np.bincount(cell, np.where(down, 1, -1)[edge], minlength=height * (width + 1))
     mask: Mask = np.cumsum(turns.reshape(height, width + 1)[:, :width], axis=1) != 0
     return mask

@@ -6,7 +6,7 @@ import numpy as np
 
 from amodal_bench.types import Image, Mask
 
-from .layout import Layout, Thing, outline, plan
+from .layout import SceneLayout, Thing, outline, plan
 from .paint import paint
 from .raster import Box, bounds, fill
 
@@ -21,7 +21,7 @@ class SceneObject:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class RenderedScene:
     """An image (R, R, 3) and its objects from back to front; `objects[target]` is the instance asked about.
 
     Masks of objects other than the target may be empty.
@@ -32,10 +32,10 @@ class Scene:
     target: int
 
 
-def render_scene(split: str, index: int, resolution: int) -> Scene:
+def render_scene(split: str, index: int, resolution: int) -> RenderedScene:
     """The scene of (split, index) at 64, 128 or 256 pixels, drawn natively from the same geometry."""
     layout = plan(split, index)
-    return Scene(paint(layout, split, index, resolution), scene_objects(layout, resolution), layout.target)
+    return RenderedScene(paint(layout, split, index, resolution), scene_objects(layout, resolution), layout.target)
 
 
 def render_object(split: str, index: int, resolution: int, number: int | None = None) -> tuple[Image, Mask]:
@@ -48,7 +48,7 @@ def render_object(split: str, index: int, resolution: int, number: int | None = 
     return paint(layout, split, index, resolution, number + 1), _silhouette(layout.things[number], resolution)
 
 
-def scene_objects(layout: Layout, resolution: int) -> tuple[SceneObject, ...]:
+def scene_objects(layout: SceneLayout, resolution: int) -> tuple[SceneObject, ...]:
     """The masks of all objects, from back to front, without painting."""
     objects: list[SceneObject] = []
     free = np.ones((resolution, resolution), dtype=np.bool_)

@@ -94,13 +94,13 @@ class Store:
 
     def read(self, index: int) -> tuple[Image, Mask, Mask, str]:
         """Image, amodal mask, visible mask and family of a scene."""
-        number, place = divmod(index, CHUNK)
-        row = self._chunk(number)[place]
+        number, position = divmod(index, CHUNK)
+        row = self._chunk(number)[position]
         if _check(row) != int(row["check"]):
             log.warning("%s: scene %d is damaged; rendered anew", self.path(number), index)
             self._open.pop(number, None)
             self.path(number).unlink(missing_ok=True)
-            row = self._chunk(number)[place]
+            row = self._chunk(number)[position]
         shape = (self.resolution, self.resolution)
         amodal, visible = (np.unpackbits(row[name]).reshape(shape).view(np.bool_) for name in ("amodal", "visible"))
         return np.array(row["image"]), amodal, visible, _NAMES[int(row["family"])]

@@ -95,9 +95,9 @@ def _turned(profile: Ring, u: Plane, v: Plane) -> Rgb:
     widths = np.interp(steps, y, half)
     slope = np.clip(np.gradient(widths, steps), -2.5, 2.5)
     slope = ndimage.uniform_filter1d(slope, 3)
-    place = np.clip((v - np.float32(y[0])) * np.float32(95 / (y[-1] - y[0])), 0, 95)
-    low = np.minimum(place.astype(np.int32), 94)
-    share = place - low
+    height = np.clip((v - np.float32(y[0])) * np.float32(95 / (y[-1] - y[0])), 0, 95)
+    low = np.minimum(height.astype(np.int32), 94)
+    share = height - low
     widths, slope = widths.astype(np.float32), slope.astype(np.float32)
     width = widths[low] * (1 - share) + widths[low + 1] * share
     lean = slope[low] * (1 - share) + slope[low + 1] * share

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from amodal_bench.methods._window import Region, window
+from amodal_bench.methods._window import RegionSettings, find_window
 from amodal_bench.plugin import Method, Runtime, Settings
 from amodal_bench.types import AmodalQuery, Mask
 
@@ -24,7 +24,7 @@ class PromptedParams(Settings):
     """
 
     segmenter: Segmenter = Segmenter()
-    region: Region = Region()
+    region: RegionSettings = RegionSettings()
     union_visible: bool = False
     forward_batch: int = Field(default=1, ge=1)
 
@@ -54,10 +54,10 @@ class Prompted(Method[PromptedParams]):
         if self._segmenter is None:
             raise RuntimeError("predict was called before load")
         params = self.params
-        places = [window(query.visible, params.region) for query in queries]
-        visible = [query.visible[place.slices] for query, place in zip(queries, places, strict=True)]
+        windows = [find_window(query.visible, params.region) for query in queries]
+        visible = [query.visible[window.slices] for query, window in zip(queries, windows, strict=True)]
         found = self._segmenter.segment(
-            [query.image[place.slices] for query, place in zip(queries, places, strict=True)],
+            [query.image[window.slices] for query, window in zip(queries, windows, strict=True)],
             [
                 draw_points(mask, params.segmenter, np.random.default_rng(seed))
                 for mask, seed in zip(visible, seeds, strict=True)
@@ -66,8 +66,8 @@ class Prompted(Method[PromptedParams]):
             [query.image_id if params.region.mode == "none" else None for query in queries],
         )
         answers = []
-        for query, place, logits in zip(queries, places, found, strict=True):
+        for query, window, logits in zip(queries, windows, found, strict=True):
             answer = query.visible.copy() if params.union_visible else np.zeros_like(query.visible)
-            answer[place.slices] |= logits > 0
+            answer[window.slices] |= logits > 0
             answers.append(answer)
         return answers

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from amodal_bench.errors import Refused
 from amodal_bench.methods import _pretrained
-from amodal_bench.methods._pretrained import Source
+from amodal_bench.methods._pretrained import WeightsSource
 from amodal_bench.types import Image, Mask
 
 from .choose import Logits
@@ -76,20 +76,20 @@ def load(settings: Segmenter, path: Path, device: str, batch: int) -> PointSegme
     return SamSegmenter.load(settings, path, device, batch)
 
 
-def _sam(settings: Segmenter) -> Source:
+def _sam(settings: Segmenter) -> WeightsSource:
     if settings.type == "nano":
         train = "amodal-bench train --method sam-nano --dataset synthetic, whose model.safetensors belongs at {folder}"
-        return Source("SAM nano of this project", "Apache-2.0", "a few MB", train)
+        return WeightsSource("SAM nano of this project", "Apache-2.0", "a few MB", train)
     if Path(settings.checkpoint).name != OFFICIAL[settings.type]:
         own = "put a .pth or .safetensors file of that size at {folder}; Meta's own is "
-        return Source(
+        return WeightsSource(
             f"SAM {_TITLES[settings.type]}",
             "its own",
             _SIZES[settings.type],
             f"{own}segmenter.checkpoint={OFFICIAL[settings.type]}",
         )
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{OFFICIAL[settings.type]}"
-    return Source(
+    return WeightsSource(
         f"SAM {_TITLES[settings.type]}",
         "Apache-2.0",
         _SIZES[settings.type],
@@ -97,12 +97,12 @@ def _sam(settings: Segmenter) -> Source:
     )
 
 
-def _sam2(settings: Segmenter) -> Source:
+def _sam2(settings: Segmenter) -> WeightsSource:
     if not _pretrained.is_hub_id(settings.checkpoint):
         own = "put a folder in transformers' format, as save_pretrained leaves it, at {folder}"
-        return Source("SAM 2", "its own", "its own", own)
+        return WeightsSource("SAM 2", "its own", "its own", own)
     revision = f" --revision {settings.revision}" if settings.revision else ""
     # The repositories also hold the same weights for another library.
     get = f'hf download {settings.checkpoint}{revision} --exclude "*.pt" --local-dir {{folder}}'
     title, size = _SAM2.get(settings.checkpoint, ("SAM 2", "see its page"))
-    return Source(title, "Apache-2.0", size, get)
+    return WeightsSource(title, "Apache-2.0", size, get)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class WeightAverage:
     """Follows a network; with `decay` 0 it is the network itself."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -19,9 +19,9 @@ from amodal_bench.errors import Refused, TrainingStopped
 from amodal_bench.plugin import AnyDataset, TrainingRun
 
 from . import weights
-from .average import Average
+from .average import WeightAverage
+from .batches import epoch_batches
 from .checkpoints import Checkpoints
-from .feed import epoch_batches
 from .progress import Log, duration
 from .schedule import lr_at, step_seed
 from .settings import TrainerSettings
@@ -64,7 +64,7 @@ class Trainer(ABC):
         self.config, self.run, self.accelerator = config, run, accelerator
         self.data, self.val = data, val
         self.network: nn.Module = accelerator.unwrap_model(self.model)
-        self.average = Average(self.network, config.ema)
+        self.average = WeightAverage(self.network, config.ema)
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.checkpoints = Checkpoints(run.out / "checkpoints", config.keep_every)
         self.step = self.resumed = 0
@@ -73,7 +73,7 @@ class Trainer(ABC):
         self.per_epoch = len(self._order(0))
 
     @abstractmethod
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """This process's share of each batch of `order` (batches, batch)."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class Trainer(ABC):
         self.model.train()
         order = self._order(epoch)
         losses: list[float] = []
-        for indices, batch in zip(order, self.feed(order, epoch), strict=True):
+        for indices, batch in zip(order, self.batches(order, epoch), strict=True):
             lr = lr_at(self.config, self.step, self.per_epoch)
             loss = self._learn(batch, lr)
             if not math.isfinite(loss):

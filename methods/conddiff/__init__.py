@@ -7,17 +7,17 @@ import numpy as np
 
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.files.documents import BadDocument, parse_json
-from amodal_bench.methods._window import cut_image, cut_visible, paste, window
+from amodal_bench.methods._window import cut_image, cut_visible, find_window, paste
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
 from amodal_bench.store.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
 
-from .params import CondDiffParams, Training
+from .params import CondDiffParams, CondDiffTraining
 
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["CondDiff", "CondDiffParams", "Training"]
+__all__ = ["CondDiff", "CondDiffParams", "CondDiffTraining"]
 
 
 class CondDiff(Method[CondDiffParams]):
@@ -34,7 +34,7 @@ class CondDiff(Method[CondDiffParams]):
         batch_size=16,
     )
     Params = CondDiffParams
-    Training = Training
+    Training = CondDiffTraining
 
     def __init__(self, params: CondDiffParams) -> None:
         super().__init__(params)
@@ -93,10 +93,10 @@ class CondDiff(Method[CondDiffParams]):
 
         params, size = self.params, self.params.model.size
         by_area = params.crop.masks == "area"
-        places = [window(query.visible, params.crop) for query in queries]
-        pairs = list(zip(queries, places, strict=True))
-        images = np.stack([cut_image(query.image, place, size) for query, place in pairs])
-        visible = np.stack([cut_visible(query.visible, place, size, by_area) for query, place in pairs])
+        windows = [find_window(query.visible, params.crop) for query in queries]
+        pairs = list(zip(queries, windows, strict=True))
+        images = np.stack([cut_image(query.image, window, size) for query, window in pairs])
+        visible = np.stack([cut_visible(query.visible, window, size, by_area) for query, window in pairs])
         lacking = params.forward_batch - len(queries)
         images = np.pad(images, ((0, lacking), (0, 0), (0, 0), (0, 0)))
         visible = np.pad(visible, ((0, lacking), (0, 0), (0, 0)))
@@ -108,7 +108,7 @@ class CondDiff(Method[CondDiffParams]):
             params,
             self._device,
         ).numpy()
-        masks = [paste(p, place, query.visible.shape) for p, (query, place) in zip(found, pairs, strict=False)]
+        masks = [paste(p, window, query.visible.shape) for p, (query, window) in zip(found, pairs, strict=False)]
         if params.union_visible:
             masks = [mask | query.visible for mask, query in zip(masks, queries, strict=True)]
         return masks

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from amodal_bench.methods._training.settings import TrainerSettings
-from amodal_bench.methods._window import Crop
+from amodal_bench.methods._window import CropSettings
 from amodal_bench.plugin import Settings
 
 
@@ -76,7 +76,7 @@ class CondDiffParams(Settings):
     model: Model = Model()
     diffusion: Diffusion = Diffusion()
     vgpe: Vgpe = Vgpe()
-    crop: Crop = Crop()
+    crop: CropSettings = CropSettings()
     union_visible: bool = False
     forward_batch: int = Field(default=16, ge=1)
 
@@ -115,7 +115,7 @@ class Loss(Settings):
     legacy_bce: bool = False
 
 
-class Training(TrainerSettings):
+class CondDiffTraining(TrainerSettings):
     """What training adds to the parameters. The defaults are the paper's values; `batch_size` is of all processes.
 
     `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.

@@ -7,24 +7,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amodal_bench.methods._training.feed import batches
+from amodal_bench.methods._training.batches import read_batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
-from amodal_bench.methods._window import recall, window
+from amodal_bench.methods._window import find_window, recall
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import counts_of, mean_scores, prefix
 
 from . import CondDiff
+from .batches import Triples
 from .diffusion import diffuse, log_snr
-from .feed import Triples
 from .loss import structure_loss
 from .network import Network, normalised
-from .params import CondDiffParams, Training
+from .params import CondDiffParams, CondDiffTraining
 from .pretrained import load_backbone
 
 
 def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
     """Train, or go on from the last whole epoch in `run.out`, and write the weights."""
-    config: Training = run.config
+    config: CondDiffTraining = run.config
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
     network = Network(params.model, config.drop_path, config.dropout)
@@ -36,7 +36,7 @@ def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: Traini
 class CondDiffTrainer(Trainer):
     """Denoise amodal masks at random times."""
 
-    config: Training
+    config: CondDiffTraining
     scores: ClassVar[tuple[str, ...]] = ("val_full", "val_inv", "val_n")
 
     def __init__(self, params: CondDiffParams, network: Network, *parts: Any) -> None:
@@ -44,9 +44,9 @@ class CondDiffTrainer(Trainer):
         self.params = params
         self.triples = Triples(self.data, params, self.config.augment, self.run.seed)
 
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """Triples in the network's frame."""
-        return batches(self.triples, order, epoch, self.rank, self.world, self.config.workers)
+        return read_batches(self.triples, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """The weighted loss of one denoising call at a random time."""
@@ -66,26 +66,26 @@ class CondDiffTrainer(Trainer):
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Predict a prefix of the validation split, shared among the processes, with what would ship now."""
-        places = prefix(self.val, self.config.val_limit)
-        if not places:
+        indices = prefix(self.val, self.config.val_limit)
+        if not indices:
             return None
         steps = self.config.val_steps or self.params.diffusion.steps
         diffusion = self.params.diffusion.model_copy(update={"steps": steps})
         method = CondDiff(self.params.model_copy(update={"diffusion": diffusion}))
         method.use(best, str(self.accelerator.device))
-        own = counts_of(method, self.val, places[self.rank :: self.world], self.params.forward_batch)
-        padded = torch.full((-(-len(places) // self.world), own.shape[1]), -1, dtype=torch.int64)
+        own = counts_of(method, self.val, indices[self.rank :: self.world], self.params.forward_batch)
+        padded = torch.full((-(-len(indices) // self.world), own.shape[1]), -1, dtype=torch.int64)
         padded[: len(own)] = torch.from_numpy(own)
         counts = self.accelerator.gather(padded.to(self.accelerator.device)).cpu().numpy()
         full, inv = mean_scores(counts[counts[:, 0] >= 0])
-        text = f"mIoU_full {full:.2f}, mIoU_inv {inv:.2f} on {len(places)} of {self.watched}"
-        return {"val_full": full, "val_inv": inv, "val_n": len(places)}, text
+        text = f"mIoU_full {full:.2f}, mIoU_inv {inv:.2f} on {len(indices)} of {self.watched}"
+        return {"val_full": full, "val_inv": inv, "val_n": len(indices)}, text
 
     def begin(self) -> None:
         """How much of the amodal masks lies in the windows that prediction will see: a ceiling of every score."""
-        places = prefix(self.val, self.config.val_limit)
-        if places:
-            samples = (self.val[place] for place in places)
-            found = [recall(s.amodal, window(s.query.visible, self.params.crop)) for s in samples]
+        indices = prefix(self.val, self.config.val_limit)
+        if indices:
+            samples = (self.val[index] for index in indices)
+            found = [recall(s.amodal, find_window(s.query.visible, self.params.crop)) for s in samples]
             share = sum(found) / len(found)
             self.run.monitor.note(f"crop_recall {share:.4f} on {len(found)} of {self.watched}")

@@ -13,12 +13,12 @@ from amodal_bench.masks.boxes import Window
 from amodal_bench.methods._segment import load as segmenters
 from amodal_bench.methods._segment.load import PointSegmenter
 from amodal_bench.methods._segment.points import draw_points
-from amodal_bench.methods._window import cut_image, cut_visible, paste, window
+from amodal_bench.methods._window import cut_image, cut_visible, find_window, paste
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
 from amodal_bench.types import AmodalQuery, Mask
 
-from .condition import Given, condition
-from .params import InpaintParams, Training
+from .condition import Conditioned, condition
+from .params import InpaintParams, InpaintTraining
 
 __all__ = ["Inpaint", "InpaintParams", "Training"]
 
@@ -45,7 +45,7 @@ class Inpaint(Method[InpaintParams]):
         batch_size=8,
     )
     Params = InpaintParams
-    Training = Training
+    Training = InpaintTraining
 
     def __init__(self, params: InpaintParams) -> None:
         super().__init__(params)
@@ -109,29 +109,29 @@ class Inpaint(Method[InpaintParams]):
         if self._fill is None or self._segmenter is None:
             raise RuntimeError("predict was called before load")
         params = self.params
-        places = [window(query.visible, params.region) for query in queries]
+        windows = [find_window(query.visible, params.region) for query in queries]
         rngs = [np.random.default_rng(seed) for seed in seeds]
-        visible = [self._seen(query, place) for query, place in zip(queries, places, strict=True)]
-        given = [self._given(*parts) for parts in zip(queries, places, visible, rngs, strict=True)]
+        visible = [self._seen(query, window) for query, window in zip(queries, windows, strict=True)]
+        given = [self._given(*parts) for parts in zip(queries, windows, visible, rngs, strict=True)]
         log.debug("conditioned %d instances at %d pixels", len(given), params.resolution)
         whole = self._fill(np.stack([one.x for one in given]), np.stack([one.area for one in given]), seeds)
         log.debug("repainted them with %s", params.fill)
         points = [draw_points(mask, params.segmenter, rng) for mask, rng in zip(visible, rngs, strict=True)]
         logits = self._segmenter.segment(list(whole), points, visible)
         log.debug("segmented them with %s", params.segmenter.checkpoint)
-        return [self._answer(*parts) for parts in zip(queries, places, logits, strict=True)]
+        return [self._answer(*parts) for parts in zip(queries, windows, logits, strict=True)]
 
-    def _seen(self, query: AmodalQuery, place: Window) -> Mask:
+    def _seen(self, query: AmodalQuery, window: Window) -> Mask:
         """The visible mask at the resolution the models work on."""
-        return cut_visible(query.visible, place, self.params.resolution, self.params.region.masks == "area")
+        return cut_visible(query.visible, window, self.params.resolution, self.params.region.masks == "area")
 
-    def _given(self, query: AmodalQuery, place: Window, visible: Mask, rng: np.random.Generator) -> Given:
-        image = cut_image(query.image, place, self.params.resolution)
+    def _given(self, query: AmodalQuery, window: Window, visible: Mask, rng: np.random.Generator) -> Conditioned:
+        image = cut_image(query.image, window, self.params.resolution)
         return condition(image, visible, self.params.condition, rng)
 
-    def _answer(self, query: AmodalQuery, place: Window, logits: NDArray[np.float32]) -> Mask:
+    def _answer(self, query: AmodalQuery, window: Window, logits: NDArray[np.float32]) -> Mask:
         """Logits (R, R) as a full-frame mask: scaled back before they are cut at 0."""
-        mask = paste(logits, place, query.visible.shape, above=0.0)
+        mask = paste(logits, window, query.visible.shape, above=0.0)
         return mask | query.visible if self.params.union_visible else mask
 
     def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from amodal_bench.errors import Refused
 from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.methods import _pretrained
-from amodal_bench.methods._pretrained import Source
+from amodal_bench.methods._pretrained import WeightsSource
 
 from .params import Backbone
 
@@ -51,7 +51,7 @@ _KNOWN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PipelineKind:
     """What the configuration files of a pipeline's folder say, read before any weights are."""
 
     family: Family
@@ -80,16 +80,16 @@ class Kind:
         return self.takes_mask and not self.flux
 
 
-def source(settings: Backbone) -> Source:
+def source(settings: Backbone) -> WeightsSource:
     """Title, licence, size and the command that gets the model."""
     if settings.model == NANO:
         train = "amodal-bench train --method inpaint-nano --dataset synthetic, whose pipeline belongs at {folder}"
-        return Source("Inpainting nano of this project", "Apache-2.0", "a few MB", train)
+        return WeightsSource("Inpainting nano of this project", "Apache-2.0", "a few MB", train)
     if not _pretrained.is_hub_id(settings.model):
         own = "put a folder in the layout of diffusers, as save_pretrained leaves it, at {folder}"
-        return Source("An inpainting pipeline", "its own", "its own", own)
+        return WeightsSource("An inpainting pipeline", "its own", "its own", own)
     title, licence, size = _KNOWN.get(settings.model, ("An inpainting pipeline", "see its page", "see its page"))
-    return Source(title, licence, size, _download(settings))
+    return WeightsSource(title, licence, size, _download(settings))
 
 
 def _download(settings: Backbone) -> str:
@@ -109,7 +109,7 @@ def find(settings: Backbone, weights: Path) -> Path:
     return _pretrained.find(settings.model, source(settings), weights, SHIPPED, settings.revision)
 
 
-def read(folder: Path) -> Kind:
+def read(folder: Path) -> PipelineKind:
     """What the folder is; raises `Refused` where it is no pipeline that can inpaint here."""
     index = _json(folder / "model_index.json")
     name = str(index.get("_class_name"))
@@ -129,10 +129,10 @@ def read(folder: Path) -> Kind:
     inputs = int(_json(folder / body / "config.json").get("in_channels", 64 if flux else 4))
     _check(folder / body, "takes", inputs, wanted)
     texts = tuple(part for part in ("text_encoder", "text_encoder_2") if (index.get(part) or [None])[0])
-    return Kind(family, inputs, factor, texts)
+    return PipelineKind(family, inputs, factor, texts)
 
 
-def check_size(folder: Path, kind: Kind, resolution: int) -> None:
+def check_size(folder: Path, kind: PipelineKind, resolution: int) -> None:
     """Raise `Refused` where the resolution is not a whole number of latent pixels (of 2x2 patches for Flux)."""
     step = kind.factor * (2 if kind.flux else 1)
     if resolution % step:

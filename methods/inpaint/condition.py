@@ -17,14 +17,14 @@ from .params import Condition
 Floats = NDArray[np.float32]  # (R, R, 3) in [-1, 1]
 
 
-class Given(NamedTuple):
+class Conditioned(NamedTuple):
     """One instance as the inpainting model gets it: `x` (R, R, 3) in [-1, 1], `area` (R, R)."""
 
     x: Floats
     area: Mask
 
 
-def condition(image: Image, visible: Mask, settings: Condition, rng: np.random.Generator) -> Given:
+def condition(image: Image, visible: Mask, settings: Condition, rng: np.random.Generator) -> Conditioned:
     """x and M of one instance, from its image (R, R, 3) and visible mask (R, R), not empty.
 
     Draws from `rng` first the background, then Eq. 9's noise: always both, so that settings with and without them
@@ -33,7 +33,7 @@ def condition(image: Image, visible: Mask, settings: Condition, rng: np.random.G
     back = background(image, visible, settings, len(image), rng)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     x = compose(x_obj(to_floats(image), noise, settings), back, visible)
-    return Given(x, repaint_area(visible, settings))
+    return Conditioned(x, repaint_area(visible, settings))
 
 
 def to_floats(image: Image) -> Floats:

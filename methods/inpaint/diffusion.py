@@ -14,7 +14,7 @@ from torch import Tensor
 from amodal_bench.errors import Refused
 from amodal_bench.types import Image, Mask
 
-from .backbones import Kind, check_size, read
+from .backbones import PipelineKind, check_size, read
 from .latents import bytes_of, decode, encode, kept_alive, scaled, shrunk
 from .leakage import Leak
 from .params import Denoising, InpaintParams
@@ -134,7 +134,7 @@ class DiffusionFill:
         return scaled(self.pipe.vae, encode(self.pipe.vae, torch.zeros(1, 3, size, size, device=self._device)))
 
 
-def check_outside(kind: Kind, denoising: Denoising) -> None:
+def check_outside(kind: PipelineKind, denoising: Denoising) -> None:
     """Raise `Refused` where the outside would be brought back in spite of `keep_outside`."""
     if denoising.keep_outside is not False:
         return
@@ -148,7 +148,7 @@ def check_outside(kind: Kind, denoising: Denoising) -> None:
         )
 
 
-def guidance_scale(kind: Kind, denoising: Denoising) -> float:
+def guidance_scale(kind: PipelineKind, denoising: Denoising) -> float:
     """The stock pipelines' argument: 1 + w for UNets (1 is no guidance), w for Flux."""
     if denoising.guidance == "none":
         return 1.0

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from amodal_bench.methods._segment.settings import Segmenter
 from amodal_bench.methods._training.settings import TrainerSettings
-from amodal_bench.methods._window import Region
+from amodal_bench.methods._window import RegionSettings
 from amodal_bench.plugin import Settings
 
 
@@ -100,7 +100,7 @@ class InpaintParams(Settings):
 
     fill: Literal["diffusion", "telea"] = "diffusion"
     resolution: int = Field(default=1024, ge=64, multiple_of=64)
-    region: Region = Region()
+    region: RegionSettings = RegionSettings()
     condition: Condition = Condition()
     denoising: Denoising = Denoising()
     backbone: Backbone = Backbone()
@@ -118,7 +118,7 @@ class InpaintParams(Settings):
         return self
 
 
-class Training(TrainerSettings):
+class InpaintTraining(TrainerSettings):
     """Training of a tiny inpainting pipeline on whole objects; nothing hidden is ever seen.
 
     `channels` and `layers` are those of the UNet, `codec_width` and `codec_steps` of the decoder that is learned first.

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from amodal_bench.errors import Refused, UnknownName
 
-from .backbones import Family, Kind
+from .backbones import Family, PipelineKind
 from .params import Backbone
 
 # Steps of these depend on the last latents alone, so latents may be changed between them.
@@ -88,7 +88,7 @@ _WITHOUT: dict[Family, dict[str, Any]] = {
 }
 
 
-def dtype_of(settings: Backbone, kind: Kind, device: str) -> torch.dtype:
+def dtype_of(settings: Backbone, kind: PipelineKind, device: str) -> torch.dtype:
     """The numbers' type, as `Backbone.dtype` says."""
     if settings.dtype != "auto":
         return getattr(torch, settings.dtype)
@@ -97,7 +97,7 @@ def dtype_of(settings: Backbone, kind: Kind, device: str) -> torch.dtype:
     return torch.bfloat16 if kind.flux else torch.float16
 
 
-def load(folder: Path, kind: Kind, settings: Backbone, device: str) -> Any:
+def load(folder: Path, kind: PipelineKind, settings: Backbone, device: str) -> Any:
     """The pipeline without its text encoders, on the device, silent."""
     dtype = dtype_of(settings, kind, device)
     without = dict.fromkeys(_TEXTS[kind.family])
@@ -117,14 +117,14 @@ def load(folder: Path, kind: Kind, settings: Backbone, device: str) -> Any:
     return pipe
 
 
-def load_texts(folder: Path, kind: Kind, settings: Backbone, device: str) -> Any:
+def load_texts(folder: Path, kind: PipelineKind, settings: Backbone, device: str) -> Any:
     """The same pipeline with nothing but its text encoders."""
     return _from_folder(
         folder, kind, settings, dtype_of(settings, kind, device), vae=None, **{kind.body: None}
     ).to(device)  # fmt: skip
 
 
-def _from_folder(folder: Path, kind: Kind, settings: Backbone, dtype: torch.dtype, **parts: Any) -> Any:
+def _from_folder(folder: Path, kind: PipelineKind, settings: Backbone, dtype: torch.dtype, **parts: Any) -> Any:
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
@@ -145,7 +145,7 @@ def _hint(folder: Path, settings: Backbone) -> str:
     return "\nThe folder has files of the variant fp16: --set backbone.variant=fp16 reads them"
 
 
-def _quantized(kind: Kind, settings: Backbone, device: str) -> dict[str, Any]:
+def _quantized(kind: PipelineKind, settings: Backbone, device: str) -> dict[str, Any]:
     if settings.quantize == "none":
         return {}
     if device == "cpu" or not kind.flux or find_spec("bitsandbytes") is None:
@@ -164,7 +164,7 @@ def _quantized(kind: Kind, settings: Backbone, device: str) -> dict[str, Any]:
     }
 
 
-def set_scheduler(pipe: Any, kind: Kind, name: str | None, memoryless: bool) -> None:
+def set_scheduler(pipe: Any, kind: PipelineKind, name: str | None, memoryless: bool) -> None:
     """The scheduler called `name`, or the folder's own; for Eq. 7 DDIM in place of an own one that has a memory."""
     own = type(pipe.scheduler).__name__
     known = {scheduler.__name__: scheduler for scheduler in pipe.scheduler.compatibles}

@@ -13,7 +13,7 @@ from torch import Tensor
 from amodal_bench.errors import Refused
 from amodal_bench.files.cache import cache_folder, tree_digest, write_atomic
 
-from .backbones import Kind
+from .backbones import PipelineKind
 from .params import Backbone
 from .pipelines import dtype_of, load_texts
 
@@ -30,7 +30,7 @@ _NAMES = {
 }
 
 
-def embeddings(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Embeddings:
+def embeddings(folder: Path, kind: PipelineKind, settings: Backbone, prompt: str, device: str) -> Embeddings:
     """`prompt_embeds` (1, n, d) and what else the family's call takes, in the run's number type.
 
     A file prompt_embeds.safetensors in the folder stands for text encoders. Else the folder's own encode the prompt
@@ -48,7 +48,7 @@ def embeddings(folder: Path, kind: Kind, settings: Backbone, prompt: str, device
     return {name: found[name].to(device, dtype) for name in _NAMES[kind.family]}
 
 
-def _shipped(path: Path, kind: Kind, prompt: str) -> Embeddings:
+def _shipped(path: Path, kind: PipelineKind, prompt: str) -> Embeddings:
     try:
         with safe_open(path, "pt") as file:
             made_for = (file.metadata() or {}).get("prompt", "")
@@ -63,7 +63,7 @@ def _shipped(path: Path, kind: Kind, prompt: str) -> Embeddings:
     return {name: found.get(name, found[name.removeprefix("negative_")]) for name in _NAMES[kind.family]}
 
 
-def _remembered(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Embeddings:
+def _remembered(folder: Path, kind: PipelineKind, settings: Backbone, prompt: str, device: str) -> Embeddings:
     try:
         note = _note(folder, kind, settings, prompt, device)
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def _remembered(folder: Path, kind: Kind, settings: Backbone, prompt: str, devic
     return found
 
 
-def _kept(note: Path, kind: Kind) -> Embeddings | None:
+def _kept(note: Path, kind: PipelineKind) -> Embeddings | None:
     """What the cache holds; None where it holds nothing, or nothing that is whole."""
     if not note.is_file():
         return None
@@ -89,7 +89,7 @@ def _kept(note: Path, kind: Kind) -> Embeddings | None:
     return found if all(name in found for name in _NAMES[kind.family]) else None
 
 
-def _note(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Path:
+def _note(folder: Path, kind: PipelineKind, settings: Backbone, prompt: str, device: str) -> Path:
     """The cache's file for these text encoders, this prompt and the way of computing."""
     parts = sorted(part for part in folder.iterdir() if part.name.startswith(("text_encoder", "tokenizer")))
     digests = [f"{part.name} {tree_digest(part)}" for part in parts]
@@ -100,7 +100,7 @@ def _note(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str
 
 
 @torch.no_grad()
-def _encoded(folder: Path, kind: Kind, settings: Backbone, prompt: str, device: str) -> Embeddings:
+def _encoded(folder: Path, kind: PipelineKind, settings: Backbone, prompt: str, device: str) -> Embeddings:
     """What the stock pipeline makes of the prompt, the unconditional half for text guidance included."""
     pipe: Any = load_texts(folder, kind, settings, device)
     if kind.flux:

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from amodal_bench.errors import Refused
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.methods._training import weights
-from amodal_bench.methods._training.feed import batches
+from amodal_bench.methods._training.batches import read_batches
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import prefix
 
+from .batches import Holes
 from .codec import LATENTS, codec, learn_decoder, set_encoder
-from .feed import Holes
-from .params import InpaintParams, Training
+from .params import InpaintParams, InpaintTraining
 
 TEXT = 16  # width of the one embedding that stands for the empty prompt
 _CODEC = "codec.safetensors"
@@ -66,20 +66,20 @@ def scheduler() -> DDIMScheduler:
 
 def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
     """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
-    config: Training = run.config
+    config: InpaintTraining = run.config
     accelerator = accelerator_of(run)
-    place = run.out / _CODEC
-    if not place.is_file() and accelerator.is_main_process:
+    path = run.out / _CODEC
+    if not path.is_file() and accelerator.is_main_process:
         torch.manual_seed(run.seed)  # before the decoder's first weights are drawn
         fitted = _codec(config)
         if not config.start:
             _fit_codec(fitted, Holes(data, params, config, run.seed + 1), config, run)
-        weights.save(fitted, place, run.metadata, half=False)
+        weights.save(fitted, path, run.metadata, half=False)
     accelerator.wait_for_everyone()
     # Read again even where it was just fitted: that one's memory format is another, and so would its roundings be,
     # on some processors, from those of a training that is resumed.
     vae = _codec(config)
-    weights.load(vae, place)
+    weights.load(vae, path)
     torch.manual_seed(run.seed)
     network = (
         _read(UNet2DConditionModel, config.start / "unet")
@@ -89,7 +89,7 @@ def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: Trainin
     InpaintTrainer(params, vae.eval().requires_grad_(False), network, data, val, run, accelerator).fit()
 
 
-def _codec(config: Training) -> AutoencoderTiny:
+def _codec(config: InpaintTraining) -> AutoencoderTiny:
     return _read(AutoencoderTiny, config.start / "vae") if config.start else codec(config.codec_width)
 
 
@@ -103,10 +103,10 @@ def _read(part: Any, folder: Path) -> Any:
         raise Refused(f"train.start: {folder} cannot be loaded: {error}") from error
 
 
-def _fit_codec(vae: AutoencoderTiny, items: Holes, config: Training, run: TrainingRun) -> None:
+def _fit_codec(vae: AutoencoderTiny, items: Holes, config: InpaintTraining, run: TrainingRun) -> None:
     rng = np.random.default_rng([run.seed, 1])
-    places = rng.integers(len(items), size=_POOL)
-    pool = scaled(torch.stack([items[0, int(place)][0] for place in places]))
+    indices = rng.integers(len(items), size=_POOL)
+    pool = scaled(torch.stack([items[0, int(index)][0] for index in indices]))
     set_encoder(vae, pool)
     images = (pool[rng.integers(_POOL, size=config.batch_size)] for _ in count())
     error = learn_decoder(vae, images, config.codec_steps)
@@ -122,7 +122,7 @@ def scaled(images: Tensor) -> Tensor:
 class InpaintTrainer(Trainer):
     """Predict the clean latents in a hole from noised ones at a random time."""
 
-    config: Training
+    config: InpaintTraining
     scores: ClassVar[tuple[str, ...]] = ("val_error", "val_n")
 
     def __init__(self, params: InpaintParams, vae: AutoencoderTiny, network: nn.Module, *parts: Any) -> None:
@@ -132,9 +132,9 @@ class InpaintTrainer(Trainer):
         self.items = Holes(self.data, params, self.config, self.run.seed)
         self.scheduler = scheduler()
 
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """Images and holes."""
-        return batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
+        return read_batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """L2 and L1 of the clean latents, at times of which half are in the noisiest quarter.
@@ -153,15 +153,15 @@ class InpaintTrainer(Trainer):
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Mean squared error in the holes of a prefix of the validation split, over five times."""
-        places = prefix(self.val, self.config.val_limit)
-        if not places:
+        indices = prefix(self.val, self.config.val_limit)
+        if not indices:
             return None
         items = Holes(self.val, self.params, self.config, self.run.seed)
         errors = []
         generator = torch.Generator().manual_seed(self.run.seed)
         best.eval()
-        for start in range(0, len(places), self.config.batch_size):
-            drawn = [items[0, place] for place in places[start : start + self.config.batch_size]]
+        for start in range(0, len(indices), self.config.batch_size):
+            drawn = [items[0, index] for index in indices[start : start + self.config.batch_size]]
             image, hole = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
             latents, known, mask = self._encoded(image, hole)
             for time in (199, 399, 599, 799, 999):
@@ -171,7 +171,7 @@ class InpaintTrainer(Trainer):
                     found = self._denoised(best, latents, known, mask, noise, t)
                 errors.append(float(((found - latents).square() * mask).sum() / (mask.sum() * LATENTS)))
         mean = sum(errors) / len(errors)
-        return {"val_error": mean, "val_n": len(places)}, f"error {mean:.4f} in {len(places)} holes of {self.watched}"
+        return {"val_error": mean, "val_n": len(indices)}, f"error {mean:.4f} in {len(indices)} holes of {self.watched}"
 
     def ship(self, best: nn.Module, metadata: dict[str, str]) -> None:
         """The pipeline's folder first: model.safetensors says that all is there."""

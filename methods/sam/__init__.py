@@ -5,9 +5,9 @@ from amodal_bench.methods._segment.baseline import Prompted
 from amodal_bench.plugin import AnyDataset, MethodCard, TrainingRun
 
 from .params import SamParams
-from .training import Training
+from .training import SamTraining
 
-__all__ = ["Sam", "SamParams", "Training"]
+__all__ = ["Sam", "SamParams", "SamTraining"]
 
 
 class Sam(Prompted):
@@ -23,7 +23,7 @@ class Sam(Prompted):
         batch_size=8,
     )
     Params = SamParams
-    Training = Training
+    Training = SamTraining
 
     def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
         """Train the tiny segmenter on whole objects; raises `Refused` for a `segmenter.type` of another size."""

@@ -15,18 +15,18 @@ from torch.utils.data import Dataset
 from amodal_bench.methods._segment.nano import SIZE, build_nano
 from amodal_bench.methods._segment.points import draw_points
 from amodal_bench.methods._segment.settings import Segmenter
+from amodal_bench.methods._training.batches import SampleKey, read, read_batches
 from amodal_bench.methods._training.colour import before_another, recoloured
-from amodal_bench.methods._training.feed import Place, batches, read
 from amodal_bench.methods._training.pieces import piece, whole
 from amodal_bench.methods._training.trainer import Trainer, accelerator_of
-from amodal_bench.methods._window import Crop, cut_image, cut_visible, window
+from amodal_bench.methods._window import CropSettings, cut_image, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import prefix
 from amodal_bench.types import Image
 
-from .training import Training
+from .training import SamTraining
 
-_WINDOW = Crop(mode="square")
+_WINDOW = CropSettings(mode="square")
 
 
 def train(data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
@@ -52,8 +52,8 @@ class PointModel(nn.Module):
         fixed = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([fixed.expand(len(images), -1, -1), sparse], dim=1)
         seen = sam.image_encoder(sam.preprocess(images)) + dense
-        places = sam.prompt_encoder.get_dense_pe().expand(len(images), -1, -1, -1)
-        answers, keys = decoder.transformer(seen, places, tokens)
+        positions = sam.prompt_encoder.get_dense_pe().expand(len(images), -1, -1, -1)
+        answers, keys = decoder.transformer(seen, positions, tokens)
         upscaled = decoder.output_upscaling(keys.transpose(1, 2).reshape(seen.shape))
         kernel = decoder.output_hypernetworks_mlps[0](answers[:, 1])
         return torch.einsum("bc,bchw->bhw", kernel, upscaled), decoder.iou_prediction_head(answers[:, 0])[:, 0]
@@ -62,7 +62,7 @@ class PointModel(nn.Module):
 class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """(image uint8, points, mask) at the segmenter's size; `[epoch, index]` fixes all chance."""
 
-    def __init__(self, dataset: AnyDataset, training: Training, seed: int) -> None:
+    def __init__(self, dataset: AnyDataset, training: SamTraining, seed: int) -> None:
         self._dataset = dataset
         self._training = training
         self._seed = seed
@@ -70,18 +70,18 @@ class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor, Tensor]:
         """(3, S, S) uint8, (N, 2) x and y, (S, S) bool."""
-        epoch, index = place
+        epoch, index = key
         training = self._training
         sample = whole(read(self._dataset, index))
         rng = np.random.default_rng([self._seed, epoch, index])
         seen = piece(sample.amodal, rng) if rng.random() < training.pieces else sample.amodal
         shift = training.shift * rng.uniform(-1, 1, 2)
-        where = window(seen, _WINDOW, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
-        image = recoloured(cut_image(sample.query.image, where, SIZE), training.colour, rng)
-        mask = cut_visible(sample.amodal, where, SIZE, by_area=True)
-        shown = cut_visible(seen, where, SIZE, by_area=True)
+        window = find_window(seen, _WINDOW, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
+        image = recoloured(cut_image(sample.query.image, window, SIZE), training.colour, rng)
+        mask = cut_visible(sample.amodal, window, SIZE, by_area=True)
+        shown = cut_visible(seen, window, SIZE, by_area=True)
         image = before_another(image, mask, training.black, training.own, SIZE / 64, rng)
         if rng.random() < training.soften:
             image = _softened(image, rng)
@@ -89,8 +89,8 @@ class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
             image, mask, shown = image[:, ::-1], mask[:, ::-1], shown[:, ::-1]
         points = draw_points(shown, Segmenter(points=training.points), rng)
         tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (image, points.astype(np.float32), mask))
-        picture, places, target = tensors
-        return picture.permute(2, 0, 1).contiguous(), places, target
+        picture, positions, target = tensors
+        return picture.permute(2, 0, 1).contiguous(), positions, target
 
 
 def _softened(image: Image, rng: np.random.Generator) -> Image:
@@ -103,7 +103,7 @@ def _softened(image: Image, rng: np.random.Generator) -> Image:
 class SegmenterTrainer(Trainer):
     """Focal cross-entropy and Dice of the mask, and the predicted IoU, as SAM was trained."""
 
-    config: Training
+    config: SamTraining
     scores: ClassVar[tuple[str, ...]] = ("val_iou", "val_n")
 
     def __init__(self, model: PointModel, *parts: Any) -> None:
@@ -115,9 +115,9 @@ class SegmenterTrainer(Trainer):
         super().__init__(model, *parts)
         self.items = Prompts(self.data, self.config, self.run.seed)
 
-    def feed(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
+    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
         """Images, points and masks."""
-        return batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
+        return read_batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """Binary cross-entropy + Dice + squared error of the predicted IoU."""
@@ -134,19 +134,19 @@ class SegmenterTrainer(Trainer):
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Mean IoU on a prefix of the validation split."""
-        places = prefix(self.val, self.config.val_limit)
-        if not places:
+        indices = prefix(self.val, self.config.val_limit)
+        if not indices:
             return None
         items = Prompts(self.val, self.config, self.run.seed)
         found = []
         best.eval()
-        for start in range(0, len(places), self.config.batch_size):
-            drawn = [items[0, place] for place in places[start : start + self.config.batch_size]]
+        for start in range(0, len(indices), self.config.batch_size):
+            drawn = [items[0, index] for index in indices[start : start + self.config.batch_size]]
             image, points, mask = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
             with torch.no_grad():
                 found.append(iou(best(image.float(), points)[0] > 0, mask))
         mean = 100 * float(torch.cat(found).mean())
-        return {"val_iou": mean, "val_n": len(places)}, f"IoU {mean:.2f} on {len(places)} of {self.watched}"
+        return {"val_iou": mean, "val_n": len(indices)}, f"IoU {mean:.2f} on {len(indices)} of {self.watched}"
 
     def ship(self, best: nn.Module, metadata: dict[str, str]) -> None:
         """The weights under the names that segment-anything gives them."""

@@ -5,7 +5,7 @@ from pydantic import Field
 from amodal_bench.methods._training.settings import TrainerSettings
 
 
-class Training(TrainerSettings):
+class SamTraining(TrainerSettings):
     """Modal segmentation of whole objects from points, in images of 64 x 64 pixels.
 
     Prompts are `points` pixels, of the whole object or (`pieces` of the time) of a piece of it. `black` and `own` are

@@ -49,9 +49,9 @@ def write_scene(folder: Path, images: dict[int, Sequence[Object]], photos: str =
     gt, infos = {}, {}
     for number, objects in images.items():
         save(folder / photos / f"{number:06d}{suffix}", np.full((HEIGHT, WIDTH, 3), number, dtype=np.uint8))
-        for place, (_, whole, seen, _) in enumerate(objects):
-            save(folder / "mask" / f"{number:06d}_{place:06d}.png", whole.astype(np.uint8) * 255)
-            save(folder / "mask_visib" / f"{number:06d}_{place:06d}.png", seen.astype(np.uint8) * 255)
+        for index, (_, whole, seen, _) in enumerate(objects):
+            save(folder / "mask" / f"{number:06d}_{index:06d}.png", whole.astype(np.uint8) * 255)
+            save(folder / "mask_visib" / f"{number:06d}_{index:06d}.png", seen.astype(np.uint8) * 255)
         pose = {"cam_R_m2c": [1, 0, 0, 0, 1, 0, 0, 0, 1], "cam_t_m2c": [0, 0, 700.5]}
         gt[str(number)] = [{**pose, "obj_id": obj} for obj, *_ in objects]
         infos[str(number)] = [info(whole, seen, beyond) for _, whole, seen, beyond in objects]

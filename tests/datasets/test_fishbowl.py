@@ -60,8 +60,8 @@ def write_clip(
     frames: bool = True,
 ) -> None:
     write(root / clip / "objects.json", [fish(ids[0], FRONT, "BigFishB"), fish(ids[1], SEEN)])
-    for place, (id, masks) in enumerate(zip(ids, (FRONT, WHOLE), strict=True)):
-        folder = root / clip / f"object{place:03d}" if inside else root / f"{clip}_object{id}"
+    for index, (id, masks) in enumerate(zip(ids, (FRONT, WHOLE), strict=True)):
+        folder = root / clip / f"object{index:03d}" if inside else root / f"{clip}_object{id}"
         write(folder / "objects.json", [fish(id, masks)])
     for frame in range(FRAMES if frames else 0):
         write_frame(root / clip / "frames" / f"{frame:05d}.png", frame)

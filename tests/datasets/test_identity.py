@@ -83,9 +83,9 @@ def test_no_dataset_is_served_what_another_left(
     second = opened(format, two)
     assert (masks(second), pixels(second), second.fingerprint()) == expected
     for path in (path for path in two.rglob("*") if path.is_file()):
-        place = one / path.relative_to(two)
-        place.write_bytes(path.read_bytes())  # in place, and with the old time
-        shutil.copystat(path, place)
+        copied = one / path.relative_to(two)
+        copied.write_bytes(path.read_bytes())  # in place, and with the old time
+        shutil.copystat(path, copied)
     replaced = opened(format, one)
     assert (masks(replaced), pixels(replaced), replaced.fingerprint()) == expected
 

@@ -189,10 +189,10 @@ def put(path: str, value: Any) -> Change:
     def change(text: str) -> str:
         file = json.loads(text)
         *outer, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-        place = file
+        holder = file
         for part in outer:
-            place = place[part]
-        place[last] = value
+            holder = holder[part]
+        holder[last] = value
         return json.dumps(file)
 
     return change

@@ -46,8 +46,8 @@ def content() -> Any:
 
 def write(root: Path, value: Any, split: str = "eval") -> Path:
     (root / f"mp3d_{split}").mkdir(parents=True, exist_ok=True)
-    for place, (name, (height, width)) in enumerate(SIZES.items()):
-        PIL.Image.new("RGB", (width, height), (0, 90 * place, 0)).save(root / f"mp3d_{split}" / name)
+    for index, (name, (height, width)) in enumerate(SIZES.items()):
+        PIL.Image.new("RGB", (width, height), (0, 90 * index, 0)).save(root / f"mp3d_{split}" / name)
     data = value if isinstance(value, bytes) else pickle.dumps(value)
     (root / f"MP3D_seleted_{split}_10.29.pkl").write_bytes(data)
     return root
@@ -124,10 +124,10 @@ def altered(*path: Any, value: Any) -> Callable[[Any], Any]:
     """Put `value` at a place of the fixture."""
 
     def change(data: Any) -> Any:
-        place = data
+        index = data
         for step in path[:-1]:
-            place = place[step]
-        place[path[-1]] = value
+            index = index[step]
+        index[path[-1]] = value
         return data
 
     return change

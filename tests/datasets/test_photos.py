@@ -194,9 +194,9 @@ def test_two_photos_of_one_name_are_rows_of_their_own_or_told(tmp_path: Path) ->
     put(tmp_path / "data" / "testing" / "image_2" / "1.png", red=9)
     names = ("left/1.png", "right/1.png")
     dataset = kins(tmp_path / "data", [{"id": k, "file_name": name} for k, name in enumerate(names)])
-    for place in (0, 1):
+    for index in (0, 1):
         with pytest.raises(BadRecord, match=r"but 2 names of the annotation file end like that \(left/1\.png, right/1"):
-            dataset[place]
+            dataset[index]
     assert [fault.kind for fault in dataset.faults()] == ["image is missing or unreadable"] * 2
 
 
@@ -300,15 +300,17 @@ def coco_a(root: Path, file: str = "annotations/COCO_amodal_val2014.json", image
 
 
 @pytest.mark.parametrize(
-    "place",
+    "prefix",
     ["val2014/COCO_val2014_", "images/val2014/COCO_val2014_", "val2017/", "train2017/", "images/train2017/"],
 )
-def test_coco_photos_are_found_in_both_releases(tmp_path: Path, place: str) -> None:
-    put(tmp_path / "data" / f"{place}000000000007.jpg", red=3)
+def test_coco_photos_are_found_in_both_releases(tmp_path: Path, prefix: str) -> None:
+    put(tmp_path / "data" / f"{prefix}000000000007.jpg", red=3)
     assert coco_a(tmp_path / "data")[0].query.id == "coco_a/val/7/0.1"
     assert coco_a(tmp_path / "data")[0].query.image[0, 0, 0] == 3
-    elsewhere = (tmp_path / "data" / place.split("/")[0]).rename(tmp_path / place.split("/")[0])
-    dataset = coco_a(tmp_path / "data", images=elsewhere if "images/" not in place else elsewhere / place.split("/")[1])
+    elsewhere = (tmp_path / "data" / prefix.split("/")[0]).rename(tmp_path / prefix.split("/")[0])
+    dataset = coco_a(
+        tmp_path / "data", images=elsewhere if "images/" not in prefix else elsewhere / prefix.split("/")[1]
+    )
     assert dataset[0].query.image[0, 0, 0] == 3
 
 
@@ -377,9 +379,9 @@ def test_two_scenes_never_share_a_frame(tmp_path: Path) -> None:
     with pytest.raises(BadRecord, match=r"scene_b/000001\.bmp not found"):
         dataset[1]
     dataset = sailvos(tmp_path / "data", names, images=tmp_path / "data" / "scene_a")
-    for place in (0, 1):
+    for index in (0, 1):
         with pytest.raises(BadRecord, match=r"2 names .* \(scene_a/000001\.bmp, scene_b/000001\.bmp\): which of them"):
-            dataset[place]
+            dataset[index]
 
 
 @pytest.mark.parametrize("root", ["/data/sailvos/", "D:\\sailvos\\", "https://host/", "val/"])

@@ -143,10 +143,10 @@ def altered(layout: str, *path: Any, value: Any) -> tuple[str, Callable[[str], s
     """Put `value` at a place of the fixture of a layout."""
 
     def change(text: str) -> str:
-        data = place = json.loads(text)
+        data = holder = json.loads(text)
         for step in path[:-1]:
-            place = place[step]
-        place[path[-1]] = value
+            holder = holder[step]
+        holder[path[-1]] = value
         return json.dumps(data)
 
     return layout, change

@@ -14,7 +14,7 @@ from scipy import ndimage
 from amodal_bench.datasets.synthetic import Synthetic, SyntheticOptions, render_object, render_scene
 from amodal_bench.datasets.synthetic.curves import TURN, hole, polygon, sine, solid
 from amodal_bench.datasets.synthetic.families import FAMILIES
-from amodal_bench.datasets.synthetic.layout import Layout, outline, plan, wanted_rate
+from amodal_bench.datasets.synthetic.layout import SceneLayout, outline, plan, wanted_rate
 from amodal_bench.datasets.synthetic.raster import FRAME, Box, fill, to_frame
 from amodal_bench.datasets.synthetic.scene import SceneObject, scene_objects
 from amodal_bench.datasets.synthetic.store import CHUNK, Store, render_rows
@@ -31,12 +31,12 @@ LOOKS = {0: (138.82, 135.96, 124.73), 7: (136.3, 114.68, 129.88), 100: (129.4, 1
 
 
 @pytest.fixture(scope="module")
-def plans() -> list[Layout]:
+def plans() -> list[SceneLayout]:
     return [plan("test", index) for index in range(300)]
 
 
 @pytest.fixture(scope="module")
-def targets(plans: list[Layout]) -> dict[int, list[SceneObject]]:
+def targets(plans: list[SceneLayout]) -> dict[int, list[SceneObject]]:
     return {size: [scene_objects(layout, size)[layout.target] for layout in plans] for size in DIGESTS}
 
 
@@ -251,7 +251,7 @@ def _winding(rings: Sequence[np.ndarray], x: int, y: int) -> int:
     return turns
 
 
-def test_a_silhouette_is_the_union_of_the_painted_parts(plans: list[Layout]) -> None:
+def test_a_silhouette_is_the_union_of_the_painted_parts(plans: list[SceneLayout]) -> None:
     """It is filled in one go, which is the same only while every hole lies inside its own part."""
     frame = Box(0, 0, 128, 128)
     for thing in (thing for layout in plans[:60] for thing in layout.things):

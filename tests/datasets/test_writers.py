@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from amodal_bench.formats.writers.depth import depth_order
-from amodal_bench.formats.writers.names import Names, whole_numbers
+from amodal_bench.formats.writers.names import TakenNames, whole_numbers
 from amodal_bench.funnel import Funnel
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.resolve.job import open_dataset
@@ -168,7 +168,7 @@ def test_whole_numbers_are_kept_where_all_are_different_ones() -> None:
 
 
 def test_names_become_fit_for_files_and_stay_different() -> None:
-    names = Names()
+    names = TakenNames()
     assert [names[n] for n in ("a/b:c", "a_b_c", "a/b:c", "..", "Straße 1")] == [
         "a_b_c",
         "a_b_c-2",
@@ -179,7 +179,7 @@ def test_names_become_fit_for_files_and_stay_different() -> None:
 
 
 def test_names_that_a_disk_takes_for_one_stay_different_and_long_ones_fit() -> None:
-    names = Names()
+    names = TakenNames()
     assert [names[n] for n in ("Cat", "cat", "caf\u00e9", "cafe\u0301", "/../cat")] == [
         "Cat", "cat-2", "caf\u00e9", "cafe_", "_.._cat",
     ]  # fmt: skip
@@ -228,8 +228,8 @@ def make_clip(clip: Path, stills: Path, frames: Sequence[int]) -> None:
     for inner in ("", "object000/", "object001/", "object002/"):
         records = [json.loads((folder / inner / "objects.json").read_text()) for folder in folders]
         merged = records[0]
-        for place, record in enumerate(merged):
-            shown = {frame: records[k][place]["masks"][0] for k, frame in enumerate(frames)}
+        for index, record in enumerate(merged):
+            shown = {frame: records[k][index]["masks"][0] for k, frame in enumerate(frames)}
             nothing = {"size": shown[0]["size"], "counts": [24 * 32]}
             record["masks"] = [shown.get(frame, nothing) for frame in range(total)]
         (clip / inner).mkdir(parents=True)

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amodal_bench.masks.boxes import Window
-from amodal_bench.methods._window import Crop, cut_image, cut_mask, cut_visible, paste, recall, window
+from amodal_bench.methods._window import CropSettings, cut_image, cut_mask, cut_visible, find_window, paste, recall
 from amodal_bench.types import Mask
 
 CROPS = [
-    Crop(),
-    Crop(enlarge=1.0),
-    Crop(mode="square", enlarge=1.6, least=0.6),
-    Crop(mode="square", enlarge=3.0),
-    Crop(mode="none"),
+    CropSettings(),
+    CropSettings(enlarge=1.0),
+    CropSettings(mode="square", enlarge=1.6, least=0.6),
+    CropSettings(mode="square", enlarge=3.0),
+    CropSettings(mode="none"),
 ]
 
 
@@ -26,16 +26,16 @@ def rectangle(shape: tuple[int, int], rows: slice, columns: slice) -> Mask:
 
 def test_the_papers_box_in_numbers() -> None:
     """Centre (min + max) // 2, length int(side * 2), both ends included, cut at the image's edge."""
-    assert window(rectangle((100, 200), slice(40, 51), slice(60, 81)), Crop()) == Window(35, 50, 56, 91)
-    assert window(rectangle((100, 200), slice(0, 11), slice(180, 200)), Crop()) == Window(0, 170, 16, 200)
+    assert find_window(rectangle((100, 200), slice(40, 51), slice(60, 81)), CropSettings()) == Window(35, 50, 56, 91)
+    assert find_window(rectangle((100, 200), slice(0, 11), slice(180, 200)), CropSettings()) == Window(0, 170, 16, 200)
 
 
 def test_a_square_is_moved_into_the_image_before_it_is_cut() -> None:
-    crop = Crop(mode="square", enlarge=2.0)
-    assert window(rectangle((100, 200), slice(0, 10), slice(190, 200)), crop) == Window(0, 180, 20, 200)
-    assert window(rectangle((20, 200), slice(0, 20), slice(100, 140)), crop) == Window(0, 80, 20, 160)
-    least = Crop(mode="square", enlarge=2.0, least=0.5)
-    assert window(rectangle((200, 100), slice(90, 110), slice(40, 60)), least).shape == (100, 100)
+    crop = CropSettings(mode="square", enlarge=2.0)
+    assert find_window(rectangle((100, 200), slice(0, 10), slice(190, 200)), crop) == Window(0, 180, 20, 200)
+    assert find_window(rectangle((20, 200), slice(0, 20), slice(100, 140)), crop) == Window(0, 80, 20, 160)
+    least = CropSettings(mode="square", enlarge=2.0, least=0.5)
+    assert find_window(rectangle((200, 100), slice(90, 110), slice(40, 60)), least).shape == (100, 100)
 
 
 @given(st.data())
@@ -45,11 +45,11 @@ def test_every_window_lies_in_the_image_and_holds_the_visible_mask(data: st.Data
     bottom, right = data.draw(st.integers(top, height - 1)), data.draw(st.integers(left, width - 1))
     mask = rectangle((height, width), slice(top, bottom + 1), slice(left, right + 1))
     for crop in CROPS:
-        place = window(mask, crop)
-        assert 0 <= place.top < place.bottom <= height
-        assert 0 <= place.left < place.right <= width
-        assert recall(mask, place) == 1.0
-        assert cut_visible(mask, place, 32, crop.masks == "area").any()
+        window = find_window(mask, crop)
+        assert 0 <= window.top < window.bottom <= height
+        assert 0 <= window.left < window.right <= width
+        assert recall(mask, window) == 1.0
+        assert cut_visible(mask, window, 32, crop.masks == "area").any()
 
 
 @given(st.data())
@@ -57,28 +57,28 @@ def test_a_shifted_window_still_lies_in_the_image(data: st.DataObject) -> None:
     shift = (data.draw(st.floats(-0.5, 0.5)), data.draw(st.floats(-0.5, 0.5)))
     mask = rectangle((30, 40), slice(0, 6), slice(33, 40))
     for crop in CROPS:
-        place = window(mask, crop, data.draw(st.floats(1, 4)), shift)
-        assert 0 <= place.top < place.bottom <= 30
-        assert 0 <= place.left < place.right <= 40
+        window = find_window(mask, crop, data.draw(st.floats(1, 4)), shift)
+        assert 0 <= window.top < window.bottom <= 30
+        assert 0 <= window.left < window.right <= 40
 
 
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("corner", [(0, 0), (0, 140), (90, 0), (90, 140), (45, 70)])
 @pytest.mark.parametrize("by_area", [True, False])
-def test_there_and_back_at_borders(crop: Crop, corner: tuple[int, int], by_area: bool) -> None:
+def test_there_and_back_at_borders(crop: CropSettings, corner: tuple[int, int], by_area: bool) -> None:
     top, left = corner
     rows, columns = np.mgrid[:150, :200]
     amodal = ((rows - top - 30) / 30) ** 2 + ((columns - left - 30) / 30) ** 2 <= 1
-    place = window(amodal, crop)
-    back = paste(cut_mask(amodal, place, 128, by_area).astype(np.float32), place, amodal.shape)
-    assert not back[~rectangle(amodal.shape, *place.slices)].any()
+    window = find_window(amodal, crop)
+    back = paste(cut_mask(amodal, window, 128, by_area).astype(np.float32), window, amodal.shape)
+    assert not back[~rectangle(amodal.shape, *window.slices)].any()
     assert (back & amodal).sum() / (back | amodal).sum() > 0.93
 
 
 def test_there_and_back_at_the_networks_own_size_changes_nothing(rng: np.random.Generator) -> None:
     mask = rng.random((64, 64)) > 0.5
-    place = Window(0, 0, 64, 64)
-    assert np.array_equal(paste(cut_mask(mask, place, 64, False).astype(np.float32), place, (64, 64)), mask)
+    window = Window(0, 0, 64, 64)
+    assert np.array_equal(paste(cut_mask(mask, window, 64, False).astype(np.float32), window, (64, 64)), mask)
 
 
 @pytest.mark.parametrize("by_area", [True, False])

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from amodal_bench.metrics.protocol import DEFAULT, Protocol, protocols
-from amodal_bench.report.build import Report, build
-from amodal_bench.report.gallery import Wishes
+from amodal_bench.report.build import WrittenReport, build
+from amodal_bench.report.gallery import GallerySettings
 from amodal_bench.store import rows
 from amodal_bench.store.folder import RunFolder, find_runs
 from amodal_bench.store.sources import TABLES
@@ -57,8 +57,8 @@ def set_category(folder: RunFolder, image: str, category: str) -> None:
         category if i == image else c
         for i, c in zip(table["image_id"].to_pylist(), table["category"].to_pylist(), strict=True)
     ]
-    place = table.schema.get_field_index("category")
-    rows.write_table(path, table.set_column(place, table.schema.field(place), pa.array(names, type=pa.string())))
+    column = table.schema.get_field_index("category")
+    rows.write_table(path, table.set_column(column, table.schema.field(column), pa.array(names, type=pa.string())))
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +99,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def written(results: Path) -> Report:
+def written(results: Path) -> WrittenReport:
     """The page of `results`."""
-    return build(results, results / "report", default_first(), Wishes(plugins=PLUGINS), DRAWS)
+    return build(results, results / "report", default_first(), GallerySettings(plugins=PLUGINS), DRAWS)
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +138,7 @@ class Heard:
 
 
 @pytest.fixture
-def page(browser: Browser, written: Report) -> Iterator[Page]:
+def page(browser: Browser, written: WrittenReport) -> Iterator[Page]:
     """The page, open; no test may leave an error in its console or have made it ask the network."""
     with browser.new_context(viewport={"width": 1200, "height": 800}, offline=True) as context:
         opened = context.new_page()

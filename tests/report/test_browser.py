@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from amodal_bench.metrics.compare import compare
 from amodal_bench.metrics.protocol import find_protocol, protocols
 from amodal_bench.metrics.scores import metrics
-from amodal_bench.report.build import Report
+from amodal_bench.report.build import WrittenReport
 from amodal_bench.report.pairs import signed
 from amodal_bench.store.folder import find_runs
 
@@ -245,7 +245,7 @@ def test_nothing_sticks_out_sideways_on_a_phone(page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_without_scripts_the_table_is_there(browser: Browser, written: Report) -> None:
+def test_without_scripts_the_table_is_there(browser: Browser, written: WrittenReport) -> None:
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(written.page.as_uri())

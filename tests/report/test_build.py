@@ -13,7 +13,7 @@ from amodal_bench.cli.report import report
 from amodal_bench.errors import Refused
 from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.report.build import build, embedded
-from amodal_bench.report.gallery import Wishes
+from amodal_bench.report.gallery import GallerySettings
 from amodal_bench.report.numbers import printed
 from amodal_bench.report.pairs import chosen_pairs, signed
 from amodal_bench.results.select import labelled, results_runs
@@ -27,10 +27,14 @@ MEAN = find_protocol("instance-mean/1")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def made(results: Path, **wishes: Any) -> dict[str, Any]:
+def made(results: Path, **settings: Any) -> dict[str, Any]:
     """The data of the page of `results`, few draws."""
     page = build(
-        results, results / "report", [MEAN], Wishes(**{"plugins": (SQUARES,), "count": 6, **wishes}), draws=20
+        results,
+        results / "report",
+        [MEAN],
+        GallerySettings(**{"plugins": (SQUARES,), "count": 6, **settings}),
+        draws=20,
     ).page
     text = page.read_text().split('id="content">')[1].split("</script>")[0]
     content: dict[str, Any] = json.loads(text)
@@ -47,7 +51,7 @@ def change(folder: RunFolder, **changes: object) -> None:
 
 def test_a_folder_without_runs_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds no finished run to report; `amodal-bench bench` makes some"):
-        build(tmp_path, tmp_path / "report", [MEAN], Wishes())
+        build(tmp_path, tmp_path / "report", [MEAN], GallerySettings())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,16 +72,16 @@ def test_when_no_run_can_be_read_all_reasons_are_given(golden: Path) -> None:
     for run in list(find_runs(golden)):
         change(run, schema_version=99)
     with pytest.raises(Refused, match=r"(?s)no finished run.*schema version 99.*schema version 99"):
-        build(golden, golden / "report", [MEAN], Wishes())
+        build(golden, golden / "report", [MEAN], GallerySettings())
 
 
 def test_a_run_in_which_everything_failed_has_undefined_numbers(golden: Path) -> None:
     folder = run_of(golden, "visible")
     path = folder.path / "instances.parquet"
     table = rows.read_table(path, rows.INSTANCES)
-    place = table.schema.get_field_index("status")
+    column = table.schema.get_field_index("status")
     failed = pa.array(["error"] * len(table), type=pa.string())
-    rows.write_table(path, table.set_column(place, table.schema.field(place), failed))
+    rows.write_table(path, table.set_column(column, table.schema.field(column), failed))
     change(folder, status="errors")
     content = made(golden)
     run = next(run for run in content["runs"] if run["label"] == "visible")

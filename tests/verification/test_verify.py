@@ -123,9 +123,9 @@ def test_one_bit_is_found_by_its_page_where_the_digest_was_adapted(name: str, di
     path = dilated / f"{name}.parquet"
     data = path.read_bytes()
     marks = [b"squares/test/0", b"squares/te"]  # in the page of the ids
-    place = max(data.find(mark) for mark in marks)
-    assert place > 0
-    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    at = max(data.find(mark) for mark in marks)
+    assert at > 0
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     edit_record(dilated, lambda record: record["tables"].update({name: file_sha256(path)}))
     (line,) = ab.verify(dilated, quick=True).differences
     assert line.startswith(f"{path} cannot be read (")

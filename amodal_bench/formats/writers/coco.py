@@ -28,7 +28,7 @@ def box(mask: Mask) -> list[float]:
     return edges
 
 
-class Photo(NamedTuple):
+class PhotoEntry(NamedTuple):
     """An image and its number."""
 
     scene: Scene
@@ -68,26 +68,26 @@ class CocoWriter(Writer):
         """The JSON file, below the root."""
 
     @abstractmethod
-    def image_file(self, photo: Photo) -> tuple[str, str]:
+    def image_file(self, photo: PhotoEntry) -> tuple[str, str]:
         """The image's folder, below the root, and its `file_name`."""
 
     @abstractmethod
     def masks(self, sample: AmodalSample) -> dict[str, Any]:
         """All keys that tell of masks."""
 
-    def further(self, photo: Photo, sample: AmodalSample) -> tuple[str, dict[str, Any]]:
+    def further(self, photo: PhotoEntry, sample: AmodalSample) -> tuple[str, dict[str, Any]]:
         """IMAGE/ANN as it is read back, and keys that other layouts have not."""
         return f"{photo.number}/{self.annotations[sample.query.id]}", {}
 
     def add(self, scene: Scene) -> list[str | None]:
-        photo = Photo(scene, self.images[scene.image_id])
+        photo = PhotoEntry(scene, self.images[scene.image_id])
         folder, name = self.image_file(photo)
         write_image(self.out / folder / name, scene.image)
         height, width = scene.image.shape[:2]
         self._entries.append({"id": photo.number, "file_name": name, "height": height, "width": width})
         return [self._add(photo, sample) for sample in scene.samples]
 
-    def _add(self, photo: Photo, sample: AmodalSample) -> str:
+    def _add(self, photo: PhotoEntry, sample: AmodalSample) -> str:
         name, keys = self.further(photo, sample)
         record = {
             "id": self.annotations[sample.query.id],

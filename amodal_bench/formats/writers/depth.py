@@ -10,7 +10,7 @@ Pairs = set[tuple[int, int]]
 
 
 def occlusions(samples: Sequence[AmodalSample]) -> Pairs:
-    """Places (i, j): somewhere i is seen where j is hidden."""
+    """Pairs (i, j): somewhere i is seen where j is hidden."""
     pairs = set()
     for j, behind in enumerate(samples):
         hidden = behind.amodal & ~behind.visible
@@ -23,7 +23,7 @@ def occlusions(samples: Sequence[AmodalSample]) -> Pairs:
 
 
 def depth_order(count: int, pairs: Pairs) -> list[int]:
-    """Places from front to back, as given wherever no occlusion says otherwise.
+    """Indices from front to back, as given wherever no occlusion says otherwise.
 
     Where objects hide each other in a circle, no order is right; the first of them comes first.
     """

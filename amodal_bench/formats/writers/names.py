@@ -12,7 +12,7 @@ _LONGEST = 200  # bytes of a file's name without suffix; systems take 255
 _DIGITS = 18  # a whole number of so many fits into 64 bits
 
 
-class Names:
+class TakenNames:
     """Names fit for files: letters, digits, `_`, `.`, `-` and spaces stay; different names stay different."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def object_names(ids: Sequence[str]) -> dict[str, str]:
     """A file name for each object: the image's where it is alone and called 0, else IMAGE-ANN."""
     parts = [parse_id(id) for id in ids]
     times = Counter(part.image for part in parts)
-    names = Names()
+    names = TakenNames()
     found = {}
     for id, part in zip(ids, parts, strict=True):
         alone = times[part.image] == 1 and part.annotation == "0"

@@ -67,11 +67,11 @@ def _corners(padded: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
     cross = (nw == se) & (ne == sw) & (nw != ne)
     y, x = np.nonzero((nw ^ ne ^ sw ^ se) | cross)
     crossed = cross[y, x]
-    place = np.repeat(np.arange(len(x)), 1 + crossed)
-    second = np.diff(place, prepend=-1) == 0
-    x, y = x[place], y[place]
+    corner = np.repeat(np.arange(len(x)), 1 + crossed)
+    second = np.diff(corner, prepend=-1) == 0
+    x, y = x[corner], y[corner]
     # Of a pair, the first has the horizontal edge to the left; the one whose vertical edge leads up sorts first.
-    upper = np.where(crossed[place] & ne[y, x], ~second, second)
+    upper = np.where(crossed[corner] & ne[y, x], ~second, second)
     order = np.lexsort((upper, y, x))
     partner = np.empty_like(order)
     partner[order] = order.reshape(-1, 2)[:, ::-1].ravel()
@@ -79,7 +79,7 @@ def _corners(padded: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
 
 
 def _walk(partner: NDArray[np.int64]) -> list[list[int]]:
-    """Closed walks over horizontal and vertical edges in turn, as places of corners."""
+    """Closed walks over horizontal and vertical edges in turn, as numbers of corners."""
     vertical: list[Any] = partner.tolist()
     seen = bytearray(len(vertical))
     loops = []
@@ -104,14 +104,14 @@ def _joined(loops: list[Points]) -> Points:
     tree = KDTree(main)
     visits: dict[int, list[Points]] = {}
     for loop in others:
-        distances, places = map(np.asarray, tree.query(loop))
+        distances, closest = map(np.asarray, tree.query(loop))
         nearest = int(np.argmin(distances))
-        visits.setdefault(int(places[nearest]), []).append(np.roll(loop, -nearest, axis=0))
+        visits.setdefault(int(closest[nearest]), []).append(np.roll(loop, -nearest, axis=0))
     pieces = []
-    for place in range(len(main)):
-        corner = main[place : place + 1]
+    for index in range(len(main)):
+        corner = main[index : index + 1]
         pieces.append(corner)
-        for loop in visits.get(place, ()):
+        for loop in visits.get(index, ()):
             pieces += [loop, loop[:1], corner]
     points = np.concatenate(pieces)
     # An edge of no length divides by zero in pycocotools.

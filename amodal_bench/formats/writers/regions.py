@@ -17,7 +17,7 @@ from amodal_bench.types import AmodalSample, parse_id
 CARRIED = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
 
-class Place(NamedTuple):
+class RegionName(NamedTuple):
     """Who drew a region, and its place in the depth order."""
 
     annotator: str
@@ -49,12 +49,12 @@ class RegionWriter(Writer):
         write_image(self.out / folder / name, scene.image)
         height, width = scene.image.shape[:2]
         self._entries.append({"id": number, "file_name": name, "height": height, "width": width})
-        places = self._carried_places(scene) if self._carried else _places(scene.samples)
-        annotators = list(dict.fromkeys(place.annotator for place in places))
+        names = self._carried_names(scene) if self._carried else _names(scene.samples)
+        annotators = list(dict.fromkeys(name.annotator for name in names))
         for annotator in annotators:
-            pairs = zip(places, scene.samples, strict=True)
-            self._add(number, [(place.order, sample) for place, sample in pairs if place.annotator == annotator])
-        return [f"{number}/{annotators.index(place.annotator)}.{place.order}" for place in places]
+            pairs = zip(names, scene.samples, strict=True)
+            self._add(number, [(name.order, sample) for name, sample in pairs if name.annotator == annotator])
+        return [f"{number}/{annotators.index(name.annotator)}.{name.order}" for name in names]
 
     def finish(self) -> None:
         self._records.finish(images=self._entries)
@@ -62,9 +62,9 @@ class RegionWriter(Writer):
     def close(self) -> None:
         self._records.close()
 
-    def _carried_places(self, scene: Scene) -> list[Place]:
+    def _carried_names(self, scene: Scene) -> list[RegionName]:
         parts = (parse_id(sample.query.id).annotation.split(".") for sample in scene.samples)
-        return [Place(annotator, int(order)) for annotator, order in parts]
+        return [RegionName(annotator, int(order)) for annotator, order in parts]
 
     def _add(self, image: int, regions: list[tuple[int, AmodalSample]]) -> None:
         regions.sort(key=lambda region: region[0])
@@ -83,9 +83,9 @@ class RegionWriter(Writer):
         self._records.add(record)
 
 
-def _places(samples: Sequence[AmodalSample]) -> list[Place]:
+def _names(samples: Sequence[AmodalSample]) -> list[RegionName]:
     order = depth_order(len(samples), occlusions(samples))
-    return [Place("0", 1 + order.index(place)) for place in range(len(samples))]
+    return [RegionName("0", 1 + order.index(index)) for index in range(len(samples))]
 
 
 def _region(order: int, sample: AmodalSample) -> dict[str, Any]:

@@ -20,7 +20,7 @@ FOLDER = "measures"
 _MARK = b"amodal_bench.measure"
 
 
-class Measured:
+class MeasureFile:
     """One measure of one run on disk: its table, and the parts of one that is being made."""
 
     def __init__(self, run: Path, measure: Measure, predictions: str) -> None:
@@ -91,13 +91,13 @@ class Measured:
         return table
 
 
-def measured(folder: RunFolder, record: dict[str, Any], measure: Measure) -> Measured:
+def measured(folder: RunFolder, record: dict[str, Any], measure: Measure) -> MeasureFile:
     """A measure of a run's present predictions; raises `RunDamaged` where there are none."""
     known = record.get("tables", {}).get("predictions")
     path = folder.path / "predictions.parquet"
     if not path.is_file():
         raise RunDamaged(f"{folder.path} has no {path.name}: the same bench command finishes the run")
-    return Measured(folder.path, measure, known or file_sha256(path))
+    return MeasureFile(folder.path, measure, known or file_sha256(path))
 
 
 def with_measures(

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from amodal_bench.errors import Incomplete, Refused, RunDamaged, UnknownName
 from amodal_bench.metrics.pixels import MEASURES
 from amodal_bench.progress import Reporter
-from amodal_bench.results.crew import Crew, Work
-from amodal_bench.results.measures.files import FOLDER, Measured, measured
-from amodal_bench.results.measures.pieces import INDEX, Wish, failed, measure_piece
+from amodal_bench.results.crew import PieceCrew, Work
+from amodal_bench.results.measures.files import FOLDER, MeasureFile, measured
+from amodal_bench.results.measures.pieces import INDEX, MeasureOrders, failed, measure_piece
 from amodal_bench.results.pipes import to_table
 from amodal_bench.results.recorded import Opened, Recorded
 from amodal_bench.results.verification.folder import refuse_at_work
@@ -31,7 +31,7 @@ PIECE = 256  # rows of predictions.parquet that are measured, and put on disk, a
 _PAYS = 400  # rows from which one more process pays
 
 
-def measure(folder: RunFolder, names: Sequence[str], means: Means, reporter: Reporter) -> list[Measured]:
+def measure(folder: RunFolder, names: Sequence[str], means: Means, reporter: Reporter) -> list[MeasureFile]:
     """Write RUN/measures/NAME.parquet for each name that is not there yet; returns all that were asked for.
 
     Needs the run's predictions and its dataset, and no model. What a run that was cut off has measured is kept.
@@ -78,15 +78,22 @@ class _Piece:
 
     start: int
     rows: pa.Table
-    lacking: tuple[Measured, ...]
+    lacking: tuple[MeasureFile, ...]
 
 
 class _Loop:
     def __init__(
-        self, folder: RunFolder, record: dict[str, Any], missing: Sequence[Measured], means: Means, reporter: Reporter
+        self,
+        folder: RunFolder,
+        record: dict[str, Any],
+        missing: Sequence[MeasureFile],
+        means: Means,
+        reporter: Reporter,
     ) -> None:
         self._folder, self._missing, self._reporter = folder, missing, reporter
-        self._wish = Wish(run=folder.path, record=record, means=means, names=tuple(one.measure.name for one in missing))
+        self._orders = MeasureOrders(
+            run=folder.path, record=record, means=means, names=tuple(one.measure.name for one in missing)
+        )
         self._starts: list[int] = []
 
     def run(self) -> None:
@@ -97,7 +104,7 @@ class _Loop:
         self._reporter.announce(total, 0)
         waiting: list[_Piece] = []
         errors: list[str] = []
-        tables = (self._with_places(piece.rows, plan) for piece in self._noting(waiting))
+        tables = (self._with_indices(piece.rows, plan) for piece in self._noting(waiting))
         for table in self._results(tables, total, opened):
             piece = waiting.pop(0)
             told = [f"{row['id']} ({row['error']})" for row in table.to_pylist() if row["error"] is not None]
@@ -116,11 +123,11 @@ class _Loop:
 
     def _open(self) -> Opened:
         """The run's dataset; raises `Refused` where it is not here, or a plugin fails in any way."""
-        means = self._wish.means
+        means = self._orders.means
 
         def opened() -> Opened | Refused:
             try:
-                recorded = Recorded(self._folder.path, self._wish.record, means.plugins)
+                recorded = Recorded(self._folder.path, self._orders.record, means.plugins)
                 if fault := recorded.source_fault():
                     return Refused(fault)
                 found = recorded.open(means.flags, means.visible)
@@ -152,21 +159,21 @@ class _Loop:
             else:
                 self._reporter.advance(len(masks), 0)
 
-    def _with_places(self, rows: pa.Table, plan: pa.Table) -> pa.Table:
+    def _with_indices(self, rows: pa.Table, plan: pa.Table) -> pa.Table:
         found = pc.index_in(rows["id"], value_set=plan["id"].combine_chunks())
         return rows.append_column(INDEX, plan["index"].combine_chunks().take(found.combine_chunks()))
 
     def _results(self, tables: Iterator[pa.Table], total: int, opened: Opened) -> Iterator[pa.Table]:
-        measures = self._wish.measures
-        count = self._wish.means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS))
+        measures = self._orders.measures
+        count = self._orders.means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS))
         if count == 1:
             yield from (measure_piece(opened.dataset, measures, table) for table in tables)
             return
         work = Work(
             f"{__package__}.worker",
-            self._wish.model_dump_json(),
+            self._orders.model_dump_json(),
             to_table,
             lambda first, second: pa.concat_tables([first, second]),
             lambda id, how: failed(id, f"the process that measured it {how}", measures),
         )
-        yield from Crew(work, count).results(tables)
+        yield from PieceCrew(work, count).results(tables)

@@ -10,15 +10,15 @@ from amodal_bench.errors import BadRecord
 from amodal_bench.masks import rle
 from amodal_bench.metrics.pixels import MEASURES, Measure, Pixels
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.results.verification.orders import Orders
+from amodal_bench.results.verification.orders import PieceOrders
 from amodal_bench.running.guard import Failure, guarded
 from amodal_bench.running.predict import planned_sample
 from amodal_bench.types import MOST_PIXELS
 
-INDEX = "_index"  # a row's place in the dataset
+INDEX = "_index"  # a row's index in the dataset
 
 
-class Wish(Orders):
+class MeasureOrders(PieceOrders):
     """What a process that measures is told: a run, what may be used of this machine, and which measures."""
 
     names: tuple[str, ...]

@@ -20,8 +20,8 @@ from amodal_bench.results.verification import folder as on_disk
 from amodal_bench.results.verification.crew import crew
 from amodal_bench.results.verification.ledger import Ledger
 from amodal_bench.results.verification.means import Means
-from amodal_bench.results.verification.orders import Orders
-from amodal_bench.results.verification.recount import INDEX, UNREADABLE, Examiner, Report
+from amodal_bench.results.verification.orders import PieceOrders
+from amodal_bench.results.verification.recount import INDEX, UNREADABLE, Examiner, PieceReport
 from amodal_bench.results.verification.result import Verification
 from amodal_bench.results.verification.rows import GROUP
 from amodal_bench.results.verification.stored import ROW, from_parts, from_tables, index_of, lengths, table_paths
@@ -48,7 +48,7 @@ def verify(folder: RunFolder, means: Means, reporter: Reporter) -> Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _Positions:
     """Where the rows of a run stand: in the plan, with its groups, and in the dataset."""
 
     groups: pa.Array
@@ -57,7 +57,7 @@ class _Places:
     here: pa.Array
 
     @classmethod
-    def of(cls, ids: pa.Array, plan: pa.Table | None, here: pa.Table | None) -> "_Places":
+    def of(cls, ids: pa.Array, plan: pa.Table | None, here: pa.Table | None) -> "_Positions":
         """`plan` is the stored one, `here` the dataset's; each stands for the other where that is None."""
         plan, here = (plan, here) if plan is not None else (here, here)
         groups = plan["group_id"].combine_chunks() if plan is not None else pa.nulls(0, pa.string())
@@ -85,7 +85,7 @@ class _Check:
         self.notes: list[str] = []
         self.refusal = ""
         self._ledger = Ledger()
-        self._found = Report(seen=0, problems={})
+        self._found = PieceReport(seen=0, problems={})
 
     def result(self) -> Verification:
         """What was found."""
@@ -178,9 +178,9 @@ class _Check:
             {str(row["values"]): int(row["counts"]) for row in pc.value_counts(index["status"]).to_pylist()}
         )
         self._count(record, None if plan is None else len(plan), statuses, int(pc.count_distinct(index["id"]).as_py()))
-        places = _Places.of(index["id"].combine_chunks(), plan, here)
+        positions = _Positions.of(index["id"].combine_chunks(), plan, here)
         try:
-            self._examine(record, (places.add(piece) for piece in pieces), len(index), opened)
+            self._examine(record, (positions.add(piece) for piece in pieces), len(index), opened)
         finally:
             self._ledger.merge(self._found.problems)
             self.differences += self._ledger.lines()
@@ -211,8 +211,8 @@ class _Check:
 
     def _reports(
         self, record: dict[str, Any], pieces: Iterator[pa.Table], total: int, opened: Opened | None
-    ) -> Iterator[Report]:
-        orders = Orders(run=self._folder.path, record=record, means=self._means)
+    ) -> Iterator[PieceReport]:
+        orders = PieceOrders(run=self._folder.path, record=record, means=self._means)
         count = self._means.workers or min(os.cpu_count() or 1, max(1, total // _PAYS[self._means.quick]))
         if count > 1:
             yield from crew(orders, count).results(pieces)

@@ -2,21 +2,22 @@
 
 from operator import add
 
-from amodal_bench.results.crew import Crew, Work
+from amodal_bench.results.crew import PieceCrew, Work
 from amodal_bench.results.verification.ledger import Problem
-from amodal_bench.results.verification.orders import Orders
-from amodal_bench.results.verification.recount import Report
+from amodal_bench.results.verification.orders import PieceOrders
+from amodal_bench.results.verification.recount import PieceReport
 
 
-def crew(orders: Orders, count: int) -> Crew[Report]:
+def crew(orders: PieceOrders, count: int) -> PieceCrew[PieceReport]:
     """So many processes that examine pieces of a run."""
-    return Crew(
-        Work(f"{__package__}.worker", orders.model_dump_json(), Report.model_validate_json, add, _unreadable), count
+    return PieceCrew(
+        Work(f"{__package__}.worker", orders.model_dump_json(), PieceReport.model_validate_json, add, _unreadable),
+        count,
     )
 
 
-def _unreadable(id: str, how: str) -> Report:
+def _unreadable(id: str, how: str) -> PieceReport:
     """An instance on which its process died is one that cannot be read."""
-    return Report(
+    return PieceReport(
         seen=1, problems={}, unreadable=Problem(count=1, examples=(f"{id} (the process that decoded it {how})",))
     )

@@ -40,14 +40,14 @@ class Ledger:
         self, kind: str, table: pa.Table, wrong: NDArray[np.bool_], details: Sequence[object] | None = None
     ) -> None:
         """The rows of a table with an id that are `wrong`; `details` tells something of each row."""
-        places = np.flatnonzero(wrong)
-        if not len(places):
+        found = np.flatnonzero(wrong)
+        if not len(found):
             return
-        first = places[:SHOWN].tolist()
+        first = found[:SHOWN].tolist()
         ids = table["id"].take(pa.array(first)).to_pylist()
-        told = [f" ({details[place]})" if details is not None else "" for place in first]
+        told = [f" ({details[row]})" if details is not None else "" for row in first]
         examples = tuple(f"{id}{text}" for id, text in zip(ids, told, strict=True))
-        self.merge({kind: Problem(count=len(places), examples=examples)})
+        self.merge({kind: Problem(count=len(found), examples=examples)})
 
     def merge(self, others: Mapping[str, Problem]) -> None:
         """Take in what another ledger found in later rows."""

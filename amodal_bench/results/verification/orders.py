@@ -8,7 +8,7 @@ from amodal_bench.resolve.predicted_visible import TRUTH
 from amodal_bench.results.verification.means import Means
 
 
-class Orders(Settings):
+class PieceOrders(Settings):
     """The run, its record, and what may be used of this machine."""
 
     run: Path

@@ -20,7 +20,7 @@ from amodal_bench.running.predict import Item, count, hold
 from amodal_bench.store.rows import Row
 from amodal_bench.types import Mask
 
-INDEX = "_index"  # a row's place in the dataset; null where that has no such instance
+INDEX = "_index"  # a row's index in the dataset; null where that has no such instance
 DIFFERS = "rows that are not what their mask and the dataset give"
 UNREADABLE = "the dataset cannot give the instance"
 
@@ -56,7 +56,7 @@ class Sums(Settings):
         return full, invisible
 
 
-class Report(Settings):
+class PieceReport(Settings):
     """What one piece of a run has: faults by kind, instances that cannot be read here, scores stored and recounted.
 
     `seen` rows, of which `rows` are finished and were examined whole.
@@ -69,13 +69,13 @@ class Report(Settings):
     stored: Sums = Sums()
     recounted: Sums = Sums()
 
-    def __add__(self, other: "Report") -> "Report":
+    def __add__(self, other: "PieceReport") -> "PieceReport":
         ledger, unreadable = Ledger(), Ledger()
         for report in (self, other):
             ledger.merge(report.problems)
             if report.unreadable:
                 unreadable.merge({UNREADABLE: report.unreadable})
-        return Report(
+        return PieceReport(
             seen=self.seen + other.seen,
             rows=self.rows + other.rows,
             problems=ledger.problems,
@@ -91,19 +91,19 @@ class Examiner:
     def __init__(self, dataset: AnyDataset | None, sixteen: bool) -> None:
         self._dataset, self._sixteen = dataset, sixteen
 
-    def examine(self, table: pa.Table) -> Report:
+    def examine(self, table: pa.Table) -> PieceReport:
         """One piece, with the columns of `STORED`, `GROUP` and `INDEX`."""
         ledger, unreadable = Ledger(), Ledger()
         rows = check_rows(table, self._sixteen, ledger)
         if not len(rows):
-            return Report(seen=len(table), problems=ledger.problems)
+            return PieceReport(seen=len(table), problems=ledger.problems)
         stored = counts_of(rows, self._sixteen)
         sums = again = Sums.of(stored)
         if self._dataset is not None:
             counts = self._recount(self._dataset, rows.to_pylist(), stored, ledger, unreadable)
             again = sums if np.array_equal(counts, stored) else Sums.of(counts)
         lacking = unreadable.problems.get(UNREADABLE)
-        return Report(
+        return PieceReport(
             seen=len(table),
             rows=len(rows) - (lacking.count if lacking else 0),
             problems=ledger.problems,
@@ -118,7 +118,7 @@ class Examiner:
         """Counts as the masks and the dataset give them; those of an instance that cannot be counted are as stored."""
         counts = stored.copy()
         names = (*COLUMNS, *GIVEN_COLUMNS)[: counts.shape[1]]
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if row[INDEX] is None:  # the plan is told of it
                 continue
             found = guarded(lambda row=row: recounted(dataset, row))  # type: ignore[misc]
@@ -130,7 +130,7 @@ class Examiner:
                 told = [f"{name} stored {row[name]!r}, recomputed {found[name]!r}" for name in differing]
                 ledger.add(DIFFERS, f"{row['id']} ({', '.join(told)})", differing)
             now = {**row, **found}
-            counts[place] = [now[name] for name in names]
+            counts[index] = [now[name] for name in names]
         return counts
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, Training
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, CondDiffTraining
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings, TrainingRun
 from amodal_bench.types import AmodalQuery, AmodalSample
 
@@ -85,7 +85,9 @@ def start(tmp_path: Path) -> Callable[..., TrainingRun]:
     def make(out: str = "out", **training: Any) -> TrainingRun:
         folder = tmp_path / out
         folder.mkdir(exist_ok=True)
-        config = Training.model_validate({"batch_size": 4, "val_limit": 0, "drop_path": 0, "dropout": 0, **training})
+        config = CondDiffTraining.model_validate(
+            {"batch_size": 4, "val_limit": 0, "drop_path": 0, "dropout": 0, **training}
+        )
         return TrainingRun(
             config=config, out=folder, seed=1, device="cpu", metadata={"method": "conddiff"}, monitor=Silence()
         )

@@ -17,11 +17,11 @@ pytest.importorskip("accelerate")
 
 from amodal_bench.errors import BadRecord, Refused, TrainingStopped  # noqa: E402
 from amodal_bench.masks.counts import venn  # noqa: E402
-from amodal_bench.methods._training.feed import batches, epoch_batches  # noqa: E402
+from amodal_bench.methods._training.batches import epoch_batches, read_batches  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
 from amodal_bench.methods._training.schedule import lr_at, step_seed  # noqa: E402
-from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, Training  # noqa: E402
-from amodal_bench.methods.conddiff.feed import Triples  # noqa: E402
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, CondDiffTraining  # noqa: E402
+from amodal_bench.methods.conddiff.batches import Triples  # noqa: E402
 from amodal_bench.methods.conddiff.params import Augment  # noqa: E402
 from amodal_bench.methods.conddiff.train import train  # noqa: E402
 from amodal_bench.plugin import Runtime, TrainingRun  # noqa: E402
@@ -223,9 +223,10 @@ def test_the_feed_depends_on_seed_epoch_and_index_alone(tiny: CondDiffParams, el
     augment = Augment(enlarge=(1.5, 2.0), shift=0.1, vm_morph=0.5)
     triples = Triples(ellipses(6), tiny, augment, seed=3)
     order = epoch_batches(6, 4, None, 3, 0)
-    whole = [part for batch in batches(triples, order, 0, 0, 1, 0) for part in zip(*batch, strict=True)]
+    whole = [part for batch in read_batches(triples, order, 0, 0, 1, 0) for part in zip(*batch, strict=True)]
     shares = [
-        [part for batch in batches(triples, order, 0, r, 2, 0) for part in zip(*batch, strict=True)] for r in (0, 1)
+        [part for batch in read_batches(triples, order, 0, r, 2, 0) for part in zip(*batch, strict=True)]
+        for r in (0, 1)
     ]
     for mine, rank in ((shares[0], 0), (shares[1], 1)):
         for one, other in zip(mine, whole[rank::2], strict=True):
@@ -246,10 +247,10 @@ def test_a_damaged_record_is_left_out(tiny: CondDiffParams, ellipses: Any, caplo
 
 
 def test_the_learning_rate_falls_as_the_paper_says() -> None:
-    paper = Training()
+    paper = CondDiffTraining()
     assert [lr_at(paper, step, 100) for step in (0, 99, 100)] == pytest.approx([1e-4, 1e-4, 9.985e-5], rel=1e-4)
     assert lr_at(paper, 20 * 100, 100) == pytest.approx(5.05e-5)
-    stepwise = Training(schedule="step", warmup=10, epochs=2)
+    stepwise = CondDiffTraining(schedule="step", warmup=10, epochs=2)
     assert lr_at(stepwise, 4, 100) == pytest.approx(5e-5)
     assert lr_at(stepwise, 199, 100) == pytest.approx(1e-6, rel=0.02)
 

@@ -113,11 +113,11 @@ def test_the_background_is_drawn_from_the_objects_own_colours(image: Image, visi
 
 def test_the_background_is_that_of_a_slow_reference(image: Image, visible: Mask) -> None:
     """Colour by colour from the list of visible pixels, then scipy's Gaussian."""
-    places = list(zip(*np.nonzero(visible), strict=True))
+    positions = list(zip(*np.nonzero(visible), strict=True))
     drawn = np.zeros(image.shape)
-    numbers = seeded().integers(0, len(places), SIZE * SIZE)
+    numbers = seeded().integers(0, len(positions), SIZE * SIZE)
     for pixel, number in enumerate(numbers):
-        drawn[divmod(pixel, SIZE)] = image[places[number]] / 127.5 - 1
+        drawn[divmod(pixel, SIZE)] = image[positions[number]] / 127.5 - 1
     wanted = gaussian_filter(drawn, (2.0, 2.0, 0), mode="reflect")
     found = background(image, visible, Condition(blur=2 / SIZE), SIZE, seeded())
     np.testing.assert_allclose(found, wanted, atol=1e-5)

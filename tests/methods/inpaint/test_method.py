@@ -37,11 +37,11 @@ class Wand:
         self, images: Sequence[Image], points: Sequence[Points], visible: Sequence[Mask], keys: object = None
     ) -> list[NDArray[np.float32]]:
         self.calls.append((images, points, visible))
-        return [self._found(image, place.astype(int)) for image, place in zip(images, points, strict=True)]
+        return [self._found(image, pixels.astype(int)) for image, pixels in zip(images, points, strict=True)]
 
     @staticmethod
-    def _found(image: Image, place: NDArray[np.int64]) -> NDArray[np.float32]:
-        colours = np.unique(image[place[:, 1], place[:, 0]], axis=0).astype(np.float32)
+    def _found(image: Image, points: NDArray[np.int64]) -> NDArray[np.float32]:
+        colours = np.unique(image[points[:, 1], points[:, 0]], axis=0).astype(np.float32)
         apart = np.abs(image[:, :, None].astype(np.float32) - colours).max(axis=3).min(axis=2)
         return 60 - apart
 
@@ -191,7 +191,7 @@ def test_thin_objects_keep_their_area_where_the_image_shrinks() -> None:
 
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize(
-    "place",
+    "rectangle",
     [
         (slice(0, 12), slice(0, 20)),
         (slice(85, 96), slice(100, 128)),
@@ -200,9 +200,9 @@ def test_thin_objects_keep_their_area_where_the_image_shrinks() -> None:
         (slice(0, 96), slice(0, 128)),
     ],
 )
-def test_what_is_found_comes_back_to_where_it_was(region: dict[str, Any], place: tuple[slice, slice]) -> None:
+def test_what_is_found_comes_back_to_where_it_was(region: dict[str, Any], rectangle: tuple[slice, slice]) -> None:
     """At the models' resolution to the pixel, else within the pixel around the edge that resizing blurs."""
-    asked = flat((96, 128), *place)
+    asked = flat((96, 128), *rectangle)
     (mask,) = method(unpainted, region=region, resolution=128, condition=AS_IT_IS).predict([asked], [0])
     rows, columns = np.nonzero(asked.visible)
     around = np.zeros_like(mask)

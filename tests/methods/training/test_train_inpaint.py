@@ -14,15 +14,15 @@ pytest.importorskip("accelerate")
 
 from amodal_bench.errors import Refused  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
-from amodal_bench.methods._window import Region  # noqa: E402
+from amodal_bench.methods._window import RegionSettings  # noqa: E402
 from amodal_bench.methods.inpaint.codec import codec, learn_decoder, patches, set_encoder  # noqa: E402
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill  # noqa: E402
-from amodal_bench.methods.inpaint.params import InpaintParams, Training  # noqa: E402
+from amodal_bench.methods.inpaint.params import InpaintParams, InpaintTraining  # noqa: E402
 from amodal_bench.methods.inpaint.train import train  # noqa: E402
 from amodal_bench.plugin import TrainingRun  # noqa: E402
 
 Start = Callable[..., TrainingRun]
-PARAMS = InpaintParams(resolution=64, region=Region(mode="square"), forward_batch=2)
+PARAMS = InpaintParams(resolution=64, region=RegionSettings(mode="square"), forward_batch=2)
 TINY: dict[str, Any] = {
     "channels": (8, 32), "layers": 1, "codec_steps": 4, "codec_width": 8, "epochs": 4, "batch_size": 4, "lr": 1e-3,
     "val_limit": 4, "log_every": 1, "schedule": "step",
@@ -64,7 +64,7 @@ def codec_with(images: Any) -> Any:
 
 
 def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, start: Start) -> None:
-    config = Training.model_validate({**TINY, "ema": 0.9})
+    config = InpaintTraining.model_validate({**TINY, "ema": 0.9})
     whole, parts = start(config, "whole"), start(config, "parts")
     train(PARAMS, ellipses(8), ellipses(8), whole)
     pool = 768  # the codec's images come first
@@ -82,7 +82,7 @@ def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, sta
 
 
 def test_what_comes_out_is_a_pipeline_that_paints(ellipses: Any, start: Start) -> None:
-    run = start(Training.model_validate({**TINY, "epochs": 1, "save_fp16": True}))
+    run = start(InpaintTraining.model_validate({**TINY, "epochs": 1, "save_fp16": True}))
     train(PARAMS, ellipses(8), ellipses(8), run)
     fill = DiffusionFill(run.out / "pipeline", PARAMS, "cpu")
     x = np.zeros((2, 64, 64, 3), dtype=np.float32)
@@ -95,13 +95,13 @@ def test_what_comes_out_is_a_pipeline_that_paints(ellipses: Any, start: Start) -
 
 
 def test_a_training_can_go_on_from_a_pipeline(ellipses: Any, start: Start, tmp_path: Path) -> None:
-    first = start(Training.model_validate({**TINY, "epochs": 1}), "first")
+    first = start(InpaintTraining.model_validate({**TINY, "epochs": 1}), "first")
     train(PARAMS, ellipses(8), ellipses(8), first)
     again = {**TINY, "epochs": 1, "lr": 1e-12, "final_lr": 0, "weight_decay": 0, "l1": 0}
-    second = start(Training.model_validate({**again, "start": first.out / "pipeline"}), "second")
+    second = start(InpaintTraining.model_validate({**again, "start": first.out / "pipeline"}), "second")
     train(PARAMS, ellipses(8), ellipses(8), second)
     before, after = (load_file(run.out / "model.safetensors") for run in (first, second))
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
-    elsewhere = start(Training.model_validate({**again, "start": tmp_path}), "third")
+    elsewhere = start(InpaintTraining.model_validate({**again, "start": tmp_path}), "third")
     with pytest.raises(Refused, match=r"train.start: .*vae is no part of a pipeline.*model_index.json"):
         train(PARAMS, ellipses(8), ellipses(8), elsewhere)

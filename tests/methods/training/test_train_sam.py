@@ -16,7 +16,7 @@ from amodal_bench.methods._segment.nano import build_nano  # noqa: E402
 from amodal_bench.methods._segment.points import draw_points  # noqa: E402
 from amodal_bench.methods._segment.settings import Segmenter  # noqa: E402
 from amodal_bench.methods._training.progress import read  # noqa: E402
-from amodal_bench.methods.sam import Sam, SamParams, Training  # noqa: E402
+from amodal_bench.methods.sam import Sam, SamParams, SamTraining  # noqa: E402
 from amodal_bench.methods.sam.train import PointModel, iou, train  # noqa: E402
 from amodal_bench.plugin import TrainingRun  # noqa: E402
 
@@ -48,7 +48,7 @@ def test_a_batch_is_decoded_as_the_package_decodes_one_image() -> None:
 
 def test_ellipses_are_learned(ellipses: Any, start: Start) -> None:
     config = {**TINY, "epochs": 25, "pieces": 0, "black": 0, "own": 0, "soften": 0, "warmup": 10, "val_every": 25}
-    run = start(Training.model_validate(config))
+    run = start(SamTraining.model_validate(config))
     train(ellipses(8), ellipses(8), run)
     rows = read(run.out / "train_log.csv")
     assert float(rows[-1]["val_iou"]) > 75
@@ -61,7 +61,7 @@ def test_ellipses_are_learned(ellipses: Any, start: Start) -> None:
 
 
 def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, start: Start) -> None:
-    config = Training.model_validate(TINY)
+    config = SamTraining.model_validate(TINY)
     whole, parts = start(config, "whole"), start(config, "parts")
     train(ellipses(8), ellipses(8), whole)
     with pytest.raises(interrupted):
@@ -73,4 +73,4 @@ def test_two_epochs_and_two_more_equal_four(ellipses: Any, interrupted: Any, sta
 
 def test_metas_sizes_are_not_trained_here(ellipses: Any, start: Start) -> None:
     with pytest.raises(Refused, match=r"segmenter.type vit_h is Meta's, not trained here.*--method sam-nano"):
-        Sam(SamParams()).train(ellipses(4), ellipses(4), start(Training.model_validate(TINY)))
+        Sam(SamParams()).train(ellipses(4), ellipses(4), start(SamTraining.model_validate(TINY)))

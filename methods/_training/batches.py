@@ -15,7 +15,7 @@ from amodal_bench.types import AmodalSample
 
 log = logging.getLogger(__name__)
 
-Place = tuple[int, int]  # (epoch, index in the dataset)
+SampleKey = tuple[int, int]  # (epoch, index in the dataset)
 _TRIES = 20  # neighbours tried where a record is damaged
 
 
@@ -36,13 +36,13 @@ def read(dataset: AnyDataset, index: int) -> AmodalSample:
     raise fault
 
 
-def batches(
+def read_batches(
     items: Dataset[tuple[Tensor, ...]], order: NDArray[np.int64], epoch: int, rank: int, world: int, workers: int
 ) -> Iterator[list[Tensor]]:
     """This process's share of each batch of `order`, read by `workers` processes (0: by this one).
 
     `items` is indexed by (epoch, index), which fixes all chance.
     """
-    share: Sequence[list[Place]] = [[(epoch, int(i)) for i in batch[rank::world]] for batch in order]
+    share: Sequence[list[SampleKey]] = [[(epoch, int(i)) for i in batch[rank::world]] for batch in order]
     loader = DataLoader(items, batch_sampler=share, num_workers=workers, pin_memory=torch.cuda.is_available())
     yield from loader

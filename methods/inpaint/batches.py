@@ -5,21 +5,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from amodal_bench.methods._training.batches import SampleKey, read
 from amodal_bench.methods._training.colour import before_another, recoloured
-from amodal_bench.methods._training.feed import Place, read
 from amodal_bench.methods._training.pieces import piece, whole
-from amodal_bench.methods._window import cut_image, cut_visible, window
+from amodal_bench.methods._window import cut_image, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset
 from amodal_bench.types import AmodalSample, Image, Mask
 
 from .holes import cutout, hole
-from .params import InpaintParams, Training
+from .params import InpaintParams, InpaintTraining
 
 
 class Holes(Dataset[tuple[Tensor, Tensor]]):
     """(image uint8, hole bool) in the network's frame; `[epoch, index]` fixes all chance."""
 
-    def __init__(self, dataset: AnyDataset, params: InpaintParams, training: Training, seed: int) -> None:
+    def __init__(self, dataset: AnyDataset, params: InpaintParams, training: InpaintTraining, seed: int) -> None:
         self._dataset = dataset
         self._params = params
         self._training = training
@@ -28,9 +28,9 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
         """(3, S, S) uint8 and (1, S, S) bool."""
-        epoch, index = place
+        epoch, index = key
         sample = whole(read(self._dataset, index))
         rng = np.random.default_rng([self._seed, epoch, index])
         image, found = self.drawn(sample, rng)
@@ -42,12 +42,12 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
         cut = rng.random() < training.cutout
         kept = piece(sample.amodal, rng) if cut else sample.amodal
         shift = training.shift * rng.uniform(-1, 1, 2)
-        where = window(kept, self._params.region, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
-        image = recoloured(cut_image(sample.query.image, where, size), training.colour, rng)
-        mask = cut_visible(sample.amodal, where, size, by_area=True)
+        window = find_window(kept, self._params.region, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
+        image = recoloured(cut_image(sample.query.image, window, size), training.colour, rng)
+        mask = cut_visible(sample.amodal, window, size, by_area=True)
         sigma = self._params.condition.blur * size
         image = before_another(image, mask, training.black, training.own, sigma, rng)
-        found = cutout(cut_visible(kept, where, size, by_area=True), rng) if cut else hole(mask, rng)
+        found = cutout(cut_visible(kept, window, size, by_area=True), rng) if cut else hole(mask, rng)
         if rng.random() < 0.5:
             image, found = image[:, ::-1], found[:, ::-1]
         return image, found

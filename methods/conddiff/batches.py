@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from amodal_bench.methods._training.feed import Place, read
-from amodal_bench.methods._window import cut_image, cut_mask, cut_visible, window
+from amodal_bench.methods._training.batches import SampleKey, read
+from amodal_bench.methods._window import cut_image, cut_mask, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset
 
 from .augment import changed, crop_chance
@@ -27,19 +27,19 @@ class Triples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, place: Place) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor, Tensor]:
         """(3, S, S) uint8, (1, S, S) and (1, S, S) bool."""
-        epoch, index = place
+        epoch, index = key
         sample = read(self._dataset, index)
         rng = np.random.default_rng([self._seed, epoch, index])
         enlarge, shift = crop_chance(self._augment, rng)
         crop, size = self._crop, self._size
-        where = window(sample.query.visible, crop, enlarge, shift)
+        window = find_window(sample.query.visible, crop, enlarge, shift)
         by_area = crop.masks == "area"
         image, visible, amodal = changed(
-            cut_image(sample.query.image, where, size),
-            cut_visible(sample.query.visible, where, size, by_area),
-            cut_mask(sample.amodal, where, size, by_area),
+            cut_image(sample.query.image, window, size),
+            cut_visible(sample.query.visible, window, size, by_area),
+            cut_mask(sample.amodal, window, size, by_area),
             self._augment,
             rng,
         )
