@@ -170,6 +170,20 @@ def test_a_worker_that_is_killed_from_outside_is_started_again(command: Any, job
         assert (folder.path / f"{name}.parquet").read_bytes() == (whole.folder.path / f"{name}.parquet").read_bytes()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_a_worker_that_is_stopped_before_it_begins_is_started_again(command: Any, job: Any) -> None:
+    process = command("slow", "--workers", "2", SLOW_LOAD="1")
+    workers: list[psutil.Process] = []
+    while len(workers) < 2:
+        time.sleep(0.01)
+        workers = [child for child in psutil.Process(process.pid).children() if "worker" in " ".join(child.cmdline())]
+    workers[0].send_signal(signal.SIGINT)
+    said, warned = process.communicate()
+    assert process.returncode == 0, said + warned
+    assert job("slow").folder.complete
+    assert "Traceback" not in warned
+
+
 # Workers follow their parent.
 
 

@@ -84,7 +84,7 @@ class WorkerCrew:
                 time.sleep(_LOOK)
                 if not child.gone or child.ready:
                     continue
-                if child.end:
+                if child.end and child.end.kind != "stopped":  # by a signal to it alone: as good as killed
                     raise Refused(child.end.text)
                 if child.deaths + 1 >= _MOST_DEATHS:
                     raise Refused(f"{child.title} {child.how} while it loaded the method, {_MOST_DEATHS} times")

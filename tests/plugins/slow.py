@@ -1,4 +1,4 @@
-"""Random masks, and a pause of SLOW_SECONDS (environment) a batch: a run that can be cut off in its middle."""
+"""Random masks, a pause of SLOW_LOAD (environment) at first and of SLOW_SECONDS a batch: a run that can be cut off."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amodal_bench.plugin import Method, MethodCard, Settings
+from amodal_bench.plugin import Method, MethodCard, Runtime, Settings
 from amodal_bench.types import AmodalQuery, Mask
 
 
@@ -14,6 +14,10 @@ class Slow(Method[Settings]):
     """Each pixel outside the visible mask is set with probability one half, from the query's own seed."""
 
     card = MethodCard(title="Slow", licence="Apache-2.0")
+
+    def load(self, runtime: Runtime) -> None:
+        """A pause."""
+        time.sleep(float(os.environ.get("SLOW_LOAD", "0")))
 
     def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
         """Noise around the visible masks."""
