@@ -1,5 +1,6 @@
 """Training: it learns, it resumes to the bit, it stops when the loss is no number."""
 
+import json
 import os
 import signal
 import subprocess
@@ -201,12 +202,13 @@ def test_killed_after_two_epochs_and_resumed_equals_four_uninterrupted(
 def test_two_processes_killed_after_two_epochs_and_resumed_equal_two_uninterrupted(
     plugins: Path, tmp_path: Path
 ) -> None:
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "amodal_bench"]
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    launched([*launch, *command(plugins, whole)])
-    assert launched([*launch, *command(plugins, parts)], kill_after=parts / SECOND) != 0
+    killed = [*launch, "-m", "amodal_bench", *command(plugins, parts)]
+    assert launched(killed, kill_after=parts / SECOND) != 0
     assert not (parts / "conddiff" / "squares" / "model.safetensors").exists()
-    launched([*launch, *command(plugins, parts)])
+    both = json.dumps([command(plugins, folder) for folder in (parts, whole)])
+    launched([*launch, str(Path(__file__).with_name("twice.py")), both])
     check_equal(whole, parts)
 
 
