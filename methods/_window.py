@@ -92,10 +92,10 @@ def _box(visible: Mask, factor: float, shift: tuple[float, float]) -> Window:
     return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1])
 
 
-def _square(visible: Mask, factor: float, least: float, shift: tuple[float, float]) -> Window:
+def _square(visible: Mask, factor: float, min_side: float, shift: tuple[float, float]) -> Window:
     """As `CropSettings` says: moved into the image first, cut only where it is larger than the image."""
     top, left, bottom, right = extent(visible)
-    side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), least * max(visible.shape))))
+    side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), min_side * max(visible.shape))))
     spans = []
     for first, last, limit, move in (
         (top, bottom, visible.shape[0], shift[0]),

@@ -24,7 +24,7 @@ def printed(value: float, digits: int = DIGITS) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def chance(p: float) -> str:
+def probability(p: float) -> str:
     """A p-value as the page shows it."""
     return "" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 

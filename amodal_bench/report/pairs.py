@@ -12,7 +12,7 @@ from amodal_bench.metrics.compare import Comparison, compare
 from amodal_bench.metrics.protocol import Protocol
 from amodal_bench.metrics.scores import score
 from amodal_bench.metrics.table import FULL
-from amodal_bench.report.numbers import chance, printed
+from amodal_bench.report.numbers import printed, probability
 from amodal_bench.results.finished import FinishedRun
 
 MOST_PAIRS = 21
@@ -44,8 +44,8 @@ def pair(a: FinishedRun, b: FinishedRun, protocol: Protocol, draws: int) -> dict
 
 
 def _note(found: Comparison, a: FinishedRun, b: FinishedRun) -> str:
-    lacking = [f"{n} only in {run.label}" for n, run in ((found.only_a, a), (found.only_b, b)) if n]
-    left_out = f" (left out: {', '.join(lacking)})" if lacking else ""
+    left_behind = [f"{n} only in {run.label}" for n, run in ((found.only_a, a), (found.only_b, b)) if n]
+    left_out = f" (left out: {', '.join(left_behind)})" if left_behind else ""
     return f"{found.n:,} instances that both have{left_out}."
 
 
@@ -72,7 +72,7 @@ def _table(title: str, rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
             printed(row["b"]),
             signed(row["difference"]),
             f"[{signed(row['low'])}, {signed(row['high'])}]" if printed(row["low"]) else "",
-            chance(row["p"]),
+            probability(row["p"]),
             *(f"{row[name]:,}" for name in ("wins", "ties", "losses", "n")),
         ]
         for row in rows.to_dict("records")

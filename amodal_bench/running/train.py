@@ -77,9 +77,9 @@ class TrainJob:
         return (self.out / MODEL).is_file()
 
 
-def find_train_file(name: str, given: Path | None = None) -> TrainFile:
+def find_train_file(name: str, path: Path | None = None) -> TrainFile:
     """The file given, else train/NAME.yaml, built in or from outside, empty where there is none."""
-    config = configs.by_path(given) if given else configs.find("train", name)
+    config = configs.by_path(path) if path else configs.find("train", name)
     return read_train_file(config.path) if config else TrainFile()
 
 
@@ -137,7 +137,7 @@ def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
         return
     with FolderLock(job.out) as lock:
         if not lock.take():
-            raise Refused(f"{job.out} is being trained into by {lock.who()}")
+            raise Refused(f"{job.out} is being trained into by {lock.holder_name()}")
         with _put_aside(job.out, fresh):
             check_same(job)
             if job.complete:

@@ -14,7 +14,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.metrics.protocol import find_protocol
 from amodal_bench.report.build import build, embedded
 from amodal_bench.report.gallery import GallerySettings
-from amodal_bench.report.numbers import chance, printed
+from amodal_bench.report.numbers import printed, probability
 from amodal_bench.report.pairs import chosen_pairs, signed
 from amodal_bench.results.select import labelled, results_runs
 from amodal_bench.store import rows
@@ -177,7 +177,7 @@ def test_signed(value: float, text: str) -> None:
     ("value", "text"), [(0.0004, "< 0.001"), (0.0125, "0.013"), (1.0, "1.000"), (float("nan"), "")]
 )
 def test_chance(value: float, text: str) -> None:
-    assert chance(value) == text
+    assert probability(value) == text
 
 
 def test_bad_options_are_refused() -> None:

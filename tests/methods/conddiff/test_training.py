@@ -244,5 +244,5 @@ def test_a_batch_that_processes_cannot_share_is_refused(
     import accelerate
 
     monkeypatch.setattr(accelerate.Accelerator, "num_processes", 3)
-    with pytest.raises(Refused, match=r"train\.batch 4 can not be shared by 3"):
+    with pytest.raises(Refused, match=r"train\.batch_size 4 can not be shared by 3"):
         train(tiny, ellipses(), ellipses(), start())
