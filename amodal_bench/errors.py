@@ -11,11 +11,11 @@ class Refused(Exception):
 class UnknownName(Refused, LookupError):
     """No plugin, preset, protocol, split or parameter has that name."""
 
-    def __init__(self, what: str, given: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {what} {given!r}.{hint} Known: {', '.join(names) or 'none'}.")
+        super().__init__(f"unknown {what} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
 
 
 class DatasetNotReady(Refused):

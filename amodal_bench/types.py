@@ -91,7 +91,7 @@ class AmodalSample:
 
     `true_visible` is set only where the query carries a visible mask from elsewhere (a detector's): the
     method gets that one, the metric keeps the truth. `unmatched`: there are such masks, but none of them is of this
-    instance, so no method is asked and its prediction is empty; the query has the truth's.
+    instance, so no method is asked and its prediction is empty; the query has the ground truth's.
     """
 
     query: AmodalQuery
@@ -115,7 +115,7 @@ class AmodalSample:
 
     @property
     def visible(self) -> Mask:
-        """The truth's visible mask."""
+        """The ground truth's visible mask."""
         return self.query.visible if self.true_visible is None else self.true_visible
 
     @property

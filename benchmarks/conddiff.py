@@ -40,9 +40,9 @@ def plain(network: Network, query: AmodalQuery, seed: int, params: CondDiffParam
     window = find_window(query.visible, params.crop)
     image = torch.from_numpy(np.array(cut_image(query.image, window, size))).permute(2, 0, 1)[None]
     visible = torch.from_numpy(np.array(cut_visible(query.visible, window, size, area)))[None, None].float()
-    chance = torch.Generator("cpu").manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     steps = reverse_steps(params.diffusion, size)
-    x = noised(visible, torch.tensor(steps[0].snr), torch.randn(1, size, size, generator=chance)[None])
+    x = noised(visible, torch.tensor(steps[0].snr), torch.randn(1, size, size, generator=generator)[None])
     history = []
     for number, step in enumerate(steps):
         x0 = torch.tanh(network(x, normalised(image), visible, torch.tensor([step.snr])))
@@ -50,7 +50,7 @@ def plain(network: Network, query: AmodalQuery, seed: int, params: CondDiffParam
             x0 = x0 * (1 - visible) + visible
         history.append(x0)
         if number + 1 < len(steps):
-            noise = torch.randn(1, size, size, generator=chance)[None]
+            noise = torch.randn(1, size, size, generator=generator)[None]
             x = step.x_scale * x + step.x0_scale * x0 + step.deviation * noise
     stack = torch.stack(history)
     answer = ((stack > 0).float().mean(0) >= 0.5) * (stack.mean(0) + 1) / 2

@@ -105,10 +105,13 @@ def asked(guidance: str) -> InpaintParams:
 
 def plain(pipe: Any, predictor: SamPredictor, query: AmodalQuery, seed: int, params: InpaintParams) -> Mask:
     """One instance with the libraries' own calls; latents are encoded first, as a mode leaves the noise its seed."""
-    window, chance = find_window(query.visible, params.region), np.random.default_rng(seed)
+    window, generator = find_window(query.visible, params.region), np.random.default_rng(seed)
     visible = cut_visible(query.visible, window, SIDE, by_area=True)
-    given = condition(cut_image(query.image, window, SIDE), visible, params.condition, chance)
-    x, area = torch.from_numpy(given.x).permute(2, 0, 1)[None], torch.from_numpy(given.area)[None, None].float()
+    conditioned = condition(cut_image(query.image, window, SIDE), visible, params.condition, generator)
+    x, area = (
+        torch.from_numpy(conditioned.x).permute(2, 0, 1)[None],
+        torch.from_numpy(conditioned.area)[None, None].float(),
+    )
     with torch.no_grad():
         clean, masked = (
             pipe.vae.encode(image).latent_dist.mode() * pipe.vae.config.scaling_factor for image in (x, x * (1 - area))
@@ -118,7 +121,7 @@ def plain(pipe: Any, predictor: SamPredictor, query: AmodalQuery, seed: int, par
         num_inference_steps=20, guidance_scale=1.0, generator=[torch.Generator().manual_seed(seed)], output_type="np",
     ).images[0]  # fmt: skip
     predictor.set_image((found * 255).round().astype(np.uint8))
-    points = draw_points(visible, params.segmenter, chance)
+    points = draw_points(visible, params.segmenter, generator)
     logits = predictor.predict(points, np.ones(len(points)), multimask_output=False, return_logits=True)[0][0]
     return paste(logits, window, query.visible.shape, above=0.0)
 
@@ -127,9 +130,9 @@ def timed(owner: Any, name: str, spent: dict[str, float], part: str) -> None:
     """Add up the seconds of a method's calls from now on."""
     inner: Callable[..., Any] = getattr(owner, name)
 
-    def outer(*given: Any, **named: Any) -> Any:
+    def outer(*args: Any, **named: Any) -> Any:
         start = time.perf_counter()
-        found = inner(*given, **named)
+        found = inner(*args, **named)
         spent[part] += time.perf_counter() - start
         return found
 

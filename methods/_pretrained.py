@@ -22,8 +22,8 @@ def find(reference: str, source: WeightsSource, weights: Path, shipped: Path, re
 
     Nothing is downloaded. Raises `WeightsNotFound` with the places looked in, licence, size and command.
     """
-    own, packed = weights / reference, shipped / reference
-    for path in (own, packed):
+    expected, packed = weights / reference, shipped / reference
+    for path in (expected, packed):
         if path.exists():
             return path
     cached = _snapshot(reference, revision)
@@ -32,9 +32,9 @@ def find(reference: str, source: WeightsSource, weights: Path, shipped: Path, re
     hub = "\n       and: the hub's cache" if is_hub_id(reference) else ""
     raise WeightsNotFound(
         f"{source.title} ({reference}) is not on this machine.\n"
-        f"Looked for: {own}\n       and: {packed}{hub}\n"
+        f"Looked for: {expected}\n       and: {packed}{hub}\n"
         f"Licence: {source.licence}. Size: {source.size}.\n"
-        f"Get it: {source.get.format(folder=own)}\n"
+        f"Get it: {source.get.format(folder=expected)}\n"
         "or keep it elsewhere: --weights DIR or AMODAL_BENCH_WEIGHTS",
         [source.title],
     )

@@ -53,10 +53,10 @@ def recall(amodal: Mask, window: Window) -> float:
     return float(amodal[window.slices].sum() / amodal.sum())
 
 
-def _square(visible: Mask, factor: float, least: float, shift: tuple[float, float]) -> Window:
+def _square(visible: Mask, factor: float, min_side: float, shift: tuple[float, float]) -> Window:
     """As `CropSettings` says: moved into the image first, cut only where it is larger than the image."""
     top, left, bottom, right = extent(visible)
-    side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), least * max(visible.shape))))
+    side = max(1, round(max(factor * max(bottom - top + 1, right - left + 1), min_side * max(visible.shape))))
     spans = []
     for first, last, limit, move in (
         (top, bottom, visible.shape[0], shift[0]),

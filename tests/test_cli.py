@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,12 +82,10 @@ def test_score_needs_no_dataset_and_no_torch(cli: Cli, process: Cli, squares: li
     cli("bench", "--method", "visible", *squares, "--results", tmp_path / "r")
     (tmp_path / "block").mkdir()
     (tmp_path / "block" / "torch.py").write_text("raise ImportError('blocked')\n")
-    start = time.monotonic()
     done = process("score", tmp_path / "r", "--protocol", "pooled/1,sdamodal/1", PYTHONPATH=str(tmp_path / "block"))
     assert done.returncode == 0, done.stderr
     assert "protocol pooled/1" in done.stdout
     assert "protocol sdamodal/1" in done.stdout
-    assert time.monotonic() - start < 20  # a guard against loading a model; the speed is measured in benchmarks/
 
 
 def test_score_takes_other_buckets(cli: Cli, squares: list[str], tmp_path: Path) -> None:

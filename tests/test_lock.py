@@ -23,7 +23,7 @@ def test_one_at_a_time_and_no_trace_afterwards(tmp_path: Path) -> None:
         assert first.take()
         assert not second.take()
         assert second.holder() == Holder.me()
-        assert second.who().startswith(f"process {os.getpid()} on ")
+        assert second.holder_name().startswith(f"process {os.getpid()} on ")
         first.release()
         assert second.take()
         assert second.mine

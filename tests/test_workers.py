@@ -304,7 +304,7 @@ def test_a_complete_run_that_lost_a_table_is_finished_again(job: Any, name: str)
 
 def test_rows_that_nobody_brings_are_an_error_with_its_reason(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that end without having done what they were to do."""
-    monkeypatch.setattr("amodal_bench.running.run.Orders", lambda **facts: _orders(facts))
+    monkeypatch.setattr("amodal_bench.running.run.WorkerOrders", lambda **facts: _orders(facts))
     with pytest.raises(Incomplete, match=r"22 of 24 instances have no result in .*The same command goes on from there"):
         run.bench(job(workers=2))
     assert job().folder.record()["status"] == "partial"

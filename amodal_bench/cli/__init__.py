@@ -103,8 +103,8 @@ def _give_memory_back() -> None:
 def _run() -> int:
     """The exit code; an unexpected exception passes, with its traceback."""
     try:
-        given = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        app = application([given] if given in _COMMANDS else _COMMANDS)
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        app = application([command] if command in _COMMANDS else _COMMANDS)
         return typer.main.get_command(app).main(standalone_mode=False) or 0
     except UsageError as error:
         return _misused(error)

@@ -103,8 +103,8 @@ def worker(
     folder = open_folder(run_)
     here = {"root": o.absolute(root), "data_root": o.absolute(data_root), "device": device}
     record = folder.record()
-    given = {name: value for name, value in here.items() if value is not None}
-    job = _prepare_again(record["request"], given, o.none_if_empty(plugin), folder.path.absolute().parents[3])
+    overrides = {name: value for name, value in here.items() if value is not None}
+    job = _prepare_again(record["request"], overrides, o.none_if_empty(plugin), folder.path.absolute().parents[3])
     if job.spec.key() != folder.path.name:
         raise Refused(
             f"{folder.path} is the run of another spec: here its key would be {job.spec.key()} (data or code differ)"
@@ -126,10 +126,10 @@ def worker(
 
 def _prepare_again(request: dict[str, Any], here: dict[str, Any], plugins: Sequence[Path], results: Path) -> Job:
     """The job of a run that was begun elsewhere. Code that it names is not run: plugins come from this command line."""
-    own = {**request, **here, "results": results, "plugins": tuple(path.absolute() for path in plugins)}
+    values = {**request, **here, "results": results, "plugins": tuple(path.absolute() for path in plugins)}
     named = ", ".join(Path(path).name for path in request["plugins"])
     try:
-        return prepare(Request.model_validate(own))
+        return prepare(Request.model_validate(values))
     except UnknownName as error:
         if not named or plugins:
             raise
@@ -179,16 +179,16 @@ def _run(job: Job, fresh: bool) -> bool:
 
 def describe_weights(job: Job) -> str:
     """Which weights a run takes and what they were trained on."""
-    told = []
+    described = []
     if job.checkpoint:
         facts = job.checkpoint.metadata
         source = f", trained on {facts['dataset']}/{facts.get('split', '?')}" if "dataset" in facts else ""
         setting = job.checkpoint.setting(job.spec.dataset)
-        told.append(f"{setting} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})")
+        described.append(f"{setting} weights{source}: {job.checkpoint.path} ({job.checkpoint.sha256[:12]})")
     if job.pretrained.paths:
         parts = (f"{part} {path} ({job.pretrained.sha256[part][:12]})" for part, path in job.pretrained.paths.items())
-        told.append(f"pretrained: {', '.join(parts)}")
-    return "; ".join(told) or "none needed"
+        described.append(f"pretrained: {', '.join(parts)}")
+    return "; ".join(described) or "none needed"
 
 
 def _describe(job: Job) -> None:

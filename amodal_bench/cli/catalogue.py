@@ -82,10 +82,10 @@ def _origin(kind: configs.ConfigKind, name: str) -> str:
 
 def _state(preset: Preset) -> Text:
     card = preset.plugin.cls.card
-    lacking = missing_modules(card)
-    if lacking:
+    missing = missing_modules(card)
+    if missing:
         extra = f": pip install 'amodal-bench[{card.extra}]'" if card.extra else ""
-        return plain(("not installed", "yellow"), f": {', '.join(lacking)}{extra}")
+        return plain(("not installed", "yellow"), f": {', '.join(missing)}{extra}")
     try:
         preset.make().pretrained(weights_root(None))
         found = find_checkpoint(preset, "DATASET", None, weights_root(None))
@@ -124,14 +124,14 @@ def _location(name: str, root: Path, embedded: bool) -> Text:
 
 
 def _files(
-    kind: configs.ConfigKind, read: Callable[[Path], T], told: Callable[[T], tuple[str, str]], broken: list[str]
+    kind: configs.ConfigKind, read: Callable[[Path], T], describe: Callable[[T], tuple[str, str]], broken: list[str]
 ) -> Table:
-    """`told` gives name and title of what was read, or no name where it is the file's."""
+    """`describe` gives name and title of what was read, or no name where it is the file's."""
     found, faults = configs.read_all(kind, read)
     broken.extend(faults.values())
     rows: list[_Row] = []
     for name in configs.names(kind):
-        shown, title = told(found[name]) if name in found else ("", _BROKEN)
+        shown, title = describe(found[name]) if name in found else ("", _BROKEN)
         style = "bold" if shown == DEFAULT else ""
         rows.append((plain((shown or name, style)), title, _origin(kind, name)))
     return _table(_TITLES[kind], ("name", "what"), rows)

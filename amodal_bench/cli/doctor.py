@@ -80,12 +80,12 @@ def _environment(registry: Registry) -> None:
         except Refused as error:
             ok.append(Finding("fault", str(error)))
             continue
-        lacking = missing_modules(card)
-        if lacking:
+        missing = missing_modules(card)
+        if missing:
             ok.append(
                 Finding(
                     "note",
-                    f"{name}: {', '.join(lacking)} not installed: pip install 'amodal-bench[{card.extra}]'",
+                    f"{name}: {', '.join(missing)} not installed: pip install 'amodal-bench[{card.extra}]'",
                 )
             )
     if find_spec("torch") is None:

@@ -18,8 +18,8 @@ def tell_funnel(console: PlainConsole, title: str, funnel: Funnel) -> None:
         if sum(counts.values())
     ]
     if parts:
-        told = f"{title}: {funnel.read:,} annotations, {', '.join(parts)}; doctor has them all"
-        console.print(told, style="dim", soft_wrap=True)
+        text = f"{title}: {funnel.read:,} annotations, {', '.join(parts)}; doctor has them all"
+        console.print(text, style="dim", soft_wrap=True)
 
 
 def tell_files(console: PlainConsole, title: str, dataset: AnyDataset) -> None:

@@ -42,9 +42,9 @@ def measure(
         workers=workers,
         **o.absolute_all(data_root=data_root, root=root, image_root=image_root),
     )
-    lacking = [text for folder in [open_folder(path) for path in run] if (text := _measured(folder, names, means))]
-    if lacking:
-        raise Incomplete("\n".join(lacking))
+    missing = [text for folder in [open_folder(path) for path in run] if (text := _measured(folder, names, means))]
+    if missing:
+        raise Incomplete("\n".join(missing))
 
 
 def _measured(folder: RunFolder, names: Sequence[str], means: Means) -> str:

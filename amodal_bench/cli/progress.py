@@ -56,8 +56,8 @@ class _Bar:
 
     def advance(self, finished: int, failed: int) -> None:
         self._failed += failed
-        told = f"{self._failed} failed" if self._failed else ""
-        self._progress.update(self._task, advance=finished, failed=told)
+        text = f"{self._failed} failed" if self._failed else ""
+        self._progress.update(self._task, advance=finished, failed=text)
 
 
 class _Lines:

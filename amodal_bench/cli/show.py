@@ -139,12 +139,12 @@ def _notes(console: PlainConsole, block: Sequence[Summary]) -> None:
         style="dim",
     )
     runs = [summary.run for summary in block]
-    if shares := _shares(runs, "partial"):
+    if fractions := _shares(runs, "partial"):
         console.print(
-            f"partial: a hash-ordered subset of the split ({shares}); not a result, not ranked", style="yellow"
+            f"partial: a hash-ordered subset of the split ({fractions}); not a result, not ranked", style="yellow"
         )
-    if shares := _shares(runs, "running"):
-        text = f"running: what an earlier command left ({shares}); one is at work or was killed; not ranked"
+    if fractions := _shares(runs, "running"):
+        text = f"running: what an earlier command left ({fractions}); one is at work or was killed; not ranked"
         console.print(text, style="yellow")
     for name in dict.fromkeys(run.name for run in runs):
         if left_out := to_average([run for run in runs if run.name == name]).left_out:

@@ -66,15 +66,15 @@ def _chosen(rule: Rule, table: pd.DataFrame, seed: int) -> list[str]:
 def ordered(kind: PickKind, table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """The defined rows with the ones that `kind` wants first; ties in the order of the ids."""
     if kind == "difference":
-        wanted = -(table["a"] - table["b"]).abs()
+        order = -(table["a"] - table["b"]).abs()
     elif kind == "median":
-        wanted = (table["a"] - table["a"].median()).abs()
+        order = (table["a"] - table["a"].median()).abs()
     elif kind == "random":
-        wanted = pd.Series([_draw(seed, id) for id in table["id"]], index=table.index, dtype="float64")
+        order = pd.Series([_draw(seed, id) for id in table["id"]], index=table.index, dtype="float64")
     else:
-        wanted = table["a"] if kind == "worst" else -table["a"]
-    rows = table.assign(wanted=wanted).dropna(subset=["wanted", "a"])
-    return rows.sort_values(["wanted", "id"], kind="stable").drop(columns="wanted")
+        order = table["a"] if kind == "worst" else -table["a"]
+    rows = table.assign(order=order).dropna(subset=["order", "a"])
+    return rows.sort_values(["order", "id"], kind="stable").drop(columns="order")
 
 
 def _draw(seed: int, id: str) -> float:

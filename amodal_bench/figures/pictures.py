@@ -128,11 +128,11 @@ def panels(sample: AmodalSample, predictions: Mapping[str, Mask], size: int, *, 
     crop = crop_around(sample.amodal | sample.visible)
     picture = cut(sample.query.image, crop, size)
     amodal, visible = (cut_mask(mask, crop, size) for mask in (sample.amodal, sample.visible))
-    given = cut_mask(sample.query.visible, crop, size)
+    query_visible = cut_mask(sample.query.visible, crop, size)
     masks = {name: cut_mask(mask, crop, size) for name, mask in predictions.items()}
     return Panels(
         image=picture,
-        visible=tinted(picture, given, VISIBLE_COLOUR),
+        visible=tinted(picture, query_visible, VISIBLE_COLOUR),
         truth=tinted(picture, amodal, TRUTH_COLOUR),
         predicted={name: tinted(picture, mask, PREDICTED_COLOUR) for name, mask in masks.items() if masks_too},
         errors={name: error_map(picture, mask, amodal, visible) for name, mask in masks.items()},

@@ -56,9 +56,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def cache_folder() -> Path:
     """`AMODAL_BENCH_CACHE`, else the user's cache folder (XDG) / amodal_bench. Not made here."""
-    own = os.environ.get("AMODAL_BENCH_CACHE")
-    if own:
-        return Path(own)
+    folder = os.environ.get("AMODAL_BENCH_CACHE")
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amodal_bench"
 
 
@@ -111,12 +111,12 @@ def _noted(book: Path, stamps: pa.Table) -> list[str | None]:
 
 
 def _spells(stamps: pa.Table, digests: Sequence[str | None], base: Path) -> Iterator[list[int]]:
-    """The places of the files that are to be hashed, in parts that are noted down one by one."""
+    """The indices of the files that are to be hashed, in parts that are noted down one by one."""
     sizes = stamps["size"].to_pylist()
     missing = [index for index, digest in enumerate(digests) if digest is None and sizes[index] is not None]
     total = sum(sizes[index] for index in missing)
-    told = len(missing) > _TOLD_FILES or total > _TOLD_BYTES
-    if told:
+    reported = len(missing) > _TOLD_FILES or total > _TOLD_BYTES
+    if reported:
         log.info("reading %d files of %s to tell what they hold, once (%.1f GB)", len(missing), base, total / 1e9)
     spell, size = list[int](), 0
     for done, index in enumerate(missing, 1):
@@ -124,7 +124,7 @@ def _spells(stamps: pa.Table, digests: Sequence[str | None], base: Path) -> Iter
         size += sizes[index]
         if len(spell) == _SPELL_FILES or size > _SPELL_BYTES or done == len(missing):
             yield spell
-            if told:
+            if reported:
                 log.info("%d of %d files read", done, len(missing))
             spell, size = [], 0
 

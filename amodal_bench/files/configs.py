@@ -56,8 +56,8 @@ def is_path(name: str) -> bool:
 
 def sources() -> list[ConfigSource]:
     """Every place that is looked into; raises `Refused` where ./amodal-bench.yaml names one that is none."""
-    own = [ConfigSource(_checked(folder), str(folder)) for folder in machine.read_paths().configs]
-    return [ConfigSource(CONFIGS), *own, *_installed()]
+    outside = [ConfigSource(_checked(folder), str(folder)) for folder in machine.read_paths().configs]
+    return [ConfigSource(CONFIGS), *outside, *_installed()]
 
 
 def files(kind: ConfigKind) -> list[ConfigFile]:
@@ -95,11 +95,11 @@ def by_path(path: Path) -> ConfigFile:
     return ConfigFile(path.absolute(), "given as a file")
 
 
-def refuse_clash(kind: ConfigKind, name: str, given: ConfigFile) -> None:
+def refuse_clash(kind: ConfigKind, name: str, file: ConfigFile) -> None:
     """Raise `Refused` where another file has the name of one that was given by its path."""
     for other in files(kind):
-        if other.name == name and other.path.resolve() != given.path.resolve():
-            raise _clash(kind, name, other, given)
+        if other.name == name and other.path.resolve() != file.path.resolve():
+            raise _clash(kind, name, other, file)
 
 
 def read_all(kind: ConfigKind, read: Callable[[Path], T]) -> tuple[dict[str, T], dict[str, str]]:

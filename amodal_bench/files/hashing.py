@@ -32,8 +32,8 @@ def _in_turns(paths: Sequence[str]) -> Iterator[str | None]:
             tried = number % _ROUND
             together = tried == 1 if tried < len(pace) else pace[True] < pace[False]
             began = time.perf_counter()
-            shares = [turn[k : k + _THREADS] for k in range(0, len(turn), _THREADS)] if together else [turn]
-            digests = [digest for share in (pool.map if together else map)(_several, shares) for digest in share]
+            chunks = [turn[k : k + _THREADS] for k in range(0, len(turn), _THREADS)] if together else [turn]
+            digests = [digest for chunk in (pool.map if together else map)(_several, chunks) for digest in chunk]
             pace[together] = (time.perf_counter() - began) / len(turn)
             yield from digests
 

@@ -41,12 +41,12 @@ def measured(amodal: rle.Code, visible: rle.Code | None) -> Row:
     return found | {"hidden_area": whole - both, "outside_area": seen - both}
 
 
-def fault_of(found: Row, lacking: str | None) -> str | None:
-    """Why masks that were measured are no instance's; `lacking` where there is no visible one."""
+def fault_of(found: Row, reason: str | None) -> str | None:
+    """Why masks that were measured are no instance's; `reason` where there is no visible one."""
     if not found["amodal_area"]:
         return NO_AMODAL
     if "visible_area" not in found:
-        return lacking
+        return reason
     if not found["visible_area"]:
         return NO_VISIBLE
     return APART if found["outside_area"] == found["visible_area"] else None

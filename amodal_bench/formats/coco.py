@@ -102,9 +102,9 @@ def masks_of(amodal: Raw, visible: Raw, lacking: str | None, invisible: Raw | No
     """`lacking`: why an annotation without visible and invisible mask is none; None where nothing hides such one."""
     whole, seen = present(amodal), present(visible)
     hidden = present(invisible) if seen is None and invisible is not None else None
-    told = seen is not None or hidden is not None
+    is_known = seen is not None or hidden is not None
     return AnnotationMasks(
-        whole or b"[]", seen, hidden, None if told else lacking, None if whole else "amodal mask is empty"
+        whole or b"[]", seen, hidden, None if is_known else lacking, None if whole else "amodal mask is empty"
     )
 
 

@@ -48,8 +48,8 @@ def _shared_out(index: pa.Table, path: Path) -> pa.Table:
     edges = [len(index) * k // parts for k in range(parts + 1)]
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / f"{k}.arrow" for k in range(parts)]
-        shares = zip(itertools.pairwise(edges), outs, strict=True)
-        codes = processes.run(__name__, [[str(path), *map(str, share), str(out)] for share, out in shares])
+        spans = zip(itertools.pairwise(edges), outs, strict=True)
+        codes = processes.run(__name__, [[str(path), *map(str, span), str(out)] for span, out in spans])
         tables = [None if code else read_cached(out) for code, out in zip(codes, outs, strict=True)]
         whole = [table for table in tables if table is not None]
         return pa.concat_tables(whole) if len(whole) == parts else _followed(index)

@@ -69,8 +69,8 @@ def match(
             matching.elsewhere += 1
         else:
             found[image].append(detection)
-    for image, own in found.items():
-        _match_image(by_image[image], own, iou, class_aware, where, matching)
+    for image, entries in found.items():
+        _match_image(by_image[image], entries, iou, class_aware, where, matching)
     return matching
 
 
@@ -84,7 +84,7 @@ def _by_plain_name(images: Iterable[str]) -> Mapping[str, str]:
     plain: dict[str, list[str]] = defaultdict(list)
     for image in images:
         plain[plain_image(image)].append(image)
-    return {name: own[0] for name, own in plain.items() if len(own) == 1}
+    return {name: alike[0] for name, alike in plain.items() if len(alike) == 1}
 
 
 def _match_image(

@@ -40,10 +40,10 @@ def found_names(root: Path) -> str:
 
 def near_misses(root: Path, names: Sequence[str]) -> list[str]:
     """Where names like these lie in a folder or one level deeper, whatever their case, packed or not."""
-    wanted = {name.casefold() for name in names}
+    folded = {name.casefold() for name in names}
     paths = shown(root) if root.is_dir() else []
     paths += [inner for path in paths if path.is_dir() for inner in shown(path)]
-    found = (path.relative_to(root).as_posix() for path in paths if path.name.casefold().removesuffix(".gz") in wanted)
+    found = (path.relative_to(root).as_posix() for path in paths if path.name.casefold().removesuffix(".gz") in folded)
     return list(found)
 
 

@@ -70,8 +70,8 @@ def _faults_of(photos: Photos, photo: AnnotatedPhoto, prefix: str, margin: float
         yield Fault(id, remark, f"{path}, EXIF orientation {facts.orientation}")
     if (facts.height, facts.width) == (photo.height, photo.width):
         return
-    told = f"{facts.width} x {facts.height}, annotated as {photo.width} x {photo.height}"
+    text = f"{facts.width} x {facts.height}, annotated as {photo.width} x {photo.height}"
     if fits(facts, photo.height, photo.width, margin):
-        yield Fault(id, "image is cut or filled at the right and the bottom", told)
+        yield Fault(id, "image is cut or filled at the right and the bottom", text)
     else:
-        yield Fault(id, "image is of another size", f"{told}: {misfit(facts, photo.height, photo.width)}")
+        yield Fault(id, "image is of another size", f"{text}: {misfit(facts, photo.height, photo.width)}")

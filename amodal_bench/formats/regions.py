@@ -119,16 +119,16 @@ def _drawn(path: Path, annotations: Sequence[RegionAnnotation]) -> Iterator[Draw
             yield DrawnRegions(image, annotator, where, *each(record.regions, Region))
 
 
-def _spoiled(drawn: DrawnRegions, lacking: tuple[str, str] | None) -> Iterator[Record]:
+def _spoiled(drawn: DrawnRegions, missing: tuple[str, str] | None) -> Iterator[Record]:
     """What can not be read of an annotator's regions; all, and at least one record, where the image is not there."""
     for bad in drawn.malformed:
         where = f"{drawn.where}, regions[{bad.number}]"
         name = f"{drawn.annotator}.[{bad.number}]"
         yield unreadable(drawn.image, name, where, NO_FORMAT, f"{where}: {bad.text}")
-    if lacking:
+    if missing:
         for index in range(len(drawn.regions) or not drawn.malformed):
-            name, told = f"{drawn.annotator}.[{index}]", f"{drawn.where}: {lacking[1]}"
-            yield unreadable(drawn.image, name, drawn.where, lacking[0], told)
+            name, text = f"{drawn.annotator}.[{index}]", f"{drawn.where}: {missing[1]}"
+            yield unreadable(drawn.image, name, drawn.where, missing[0], text)
 
 
 def _record(drawn: DrawnRegions, image: ImageEntry, region: Region) -> Record:

@@ -37,8 +37,8 @@ def scenes_index(
         return read(scenes)
     with tempfile.TemporaryDirectory() as folder:
         outs = [Path(folder) / f"{k}.parquet" for k in range(parts)]
-        shares = zip(outs, shared_out(sizes, parts), strict=True)
-        commands = [[str(out), *arguments, *map(str, share)] for out, share in shares]
+        groups = zip(outs, shared_out(sizes, parts), strict=True)
+        commands = [[str(out), *arguments, *map(str, group)] for out, group in groups]
         if any(processes.run(module, commands)):
             return read(scenes)
         table = pa.concat_tables([pq.read_table(out) for out in outs])
@@ -50,10 +50,10 @@ def scenes_index(
 
 def shared_out(sizes: Mapping[Path, int], parts: int) -> list[list[Path]]:
     """Scenes in lists of about equal numbers of masks: each, the largest first, to the list with the fewest."""
-    shares: list[list[Path]] = [[] for _ in range(parts)]
+    groups: list[list[Path]] = [[] for _ in range(parts)]
     loads = [0] * parts
     for scene in sorted(sizes, key=lambda scene: (-sizes[scene], scene)):
-        least = loads.index(min(loads))
-        shares[least].append(scene)
-        loads[least] += sizes[scene]
-    return shares
+        lightest = loads.index(min(loads))
+        groups[lightest].append(scene)
+        loads[lightest] += sizes[scene]
+    return groups

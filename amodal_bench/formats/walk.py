@@ -16,6 +16,6 @@ def _found(folder: Path) -> Iterator[Path]:
     seen: set[str] = set()
     for base, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(base))
-        own = [name for name in folders if not is_hidden(name)]
-        folders[:] = [name for name in own if os.path.realpath(Path(base) / name) not in seen]
+        visible = [name for name in folders if not is_hidden(name)]
+        folders[:] = [name for name in visible if os.path.realpath(Path(base) / name) not in seen]
         yield from (Path(base) / name for name in names if not is_hidden(name))

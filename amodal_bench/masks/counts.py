@@ -1,7 +1,7 @@
 """The eight pixel counts of one instance, from which every score of every protocol is made again.
 
 Count k is the number of pixels whose bits are k: bit 0 = predicted, bit 1 = amodal, bit 2 = visible. Where
-the method was given another visible mask than the truth's there are sixteen, bit 3 = the mask it was given.
+the method was given another visible mask than the ground truth's there are sixteen, bit 3 = the mask it was given.
 """
 
 from collections.abc import Sequence

@@ -66,13 +66,14 @@ def read_mask(path: Path, threshold: int | None = None) -> Mask:
     """
     with opened(path) as image:
         if _several(image):
-            raise BadRecord(f"{path}: {_told(image)} of several frames, where a mask has one")
+            raise BadRecord(f"{path}: {_description(image)} of several frames, where a mask has one")
         values, alpha = _mask_values(path, image)
-        told = _told(image)
-    mask = _two_valued(path, told, values, threshold)
+        description = _description(image)
+    mask = _two_valued(path, description, values, threshold)
     if alpha is not None and alpha.min() != alpha.max() and not np.array_equal(mask, alpha > 0):
         raise BadRecord(
-            f"{path}: {told} whose alpha channel varies and whose colours do not say the same: which is the mask? "
+            f"{path}: {description} whose alpha channel varies and whose colours do not say the same: which is the "
+            "mask? "
             "Alpha is not read as one: save it as a grey image of 0 and 255"
         )
     return mask
@@ -152,7 +153,7 @@ def _several(image: PIL.ImageFile.ImageFile) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
-def _told(image: PIL.ImageFile.ImageFile) -> str:
+def _description(image: PIL.ImageFile.ImageFile) -> str:
     return f"a {image.format} of mode {image.mode}"
 
 
@@ -162,7 +163,8 @@ def _as_rgb(path: Path, image: PIL.ImageFile.ImageFile) -> Image:
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode not in PHOTO_MODES:
         raise BadRecord(
-            f"{path}: {_told(image)}: photos are read with 8 or 16 bits a channel, for in others no value is agreed "
+            f"{path}: {_description(image)}: photos are read with 8 or 16 bits a channel, for in others no value is "
+            "agreed "
             "to be white. Save it as one of those"
         )
     image.info.pop("transparency", None)  # for a palette Pillow would warn
@@ -186,9 +188,9 @@ def _mask_values(path: Path, image: PIL.ImageFile.ImageFile) -> tuple[NDArray[An
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image), None
     if image.mode not in ("LA", "P", "PA", "RGB", "RGBA"):
-        raise BadRecord(f"{path}: {_told(image)}, in which a mask can not be told: save it as grey, 0 and 255")
+        raise BadRecord(f"{path}: {_description(image)}, in which a mask can not be told: save it as grey, 0 and 255")
     if any("16" in str(tile[3]) for tile in image.tile):
-        raise BadRecord(f"{path}: {_told(image)} with 16 bits a colour: save the mask as grey, 0 and 255")
+        raise BadRecord(f"{path}: {_description(image)} with 16 bits a colour: save the mask as grey, 0 and 255")
     indices = np.asarray(image) if image.mode == "P" else None
     colours = image.convert("RGBA")
     red, green, blue, alpha = (np.asarray(colours.getchannel(channel)) for channel in "RGBA")
@@ -199,14 +201,14 @@ def _mask_values(path: Path, image: PIL.ImageFile.ImageFile) -> tuple[NDArray[An
             values <<= 8
             values |= channel
     if indices is not None and len(np.unique(values)) < len(np.unique(indices)):
-        raise BadRecord(f"{path}: {_told(image)} whose palette shows different values in one colour")
+        raise BadRecord(f"{path}: {_description(image)} whose palette shows different values in one colour")
     return values, alpha
 
 
 WHOLE = (1, 255, 65535, 0xFFFFFF)  # what the whole frame inside looks like
 
 
-def _two_valued(path: Path, told: str, values: NDArray[Any], threshold: int | None) -> Mask:
+def _two_valued(path: Path, description: str, values: NDArray[Any], threshold: int | None) -> Mask:
     low, top = values.min(), values.max()
     inside: Mask = values == top
     if low == top and (top == 0 or top in WHOLE):
@@ -215,7 +217,7 @@ def _two_valued(path: Path, told: str, values: NDArray[Any], threshold: int | No
         return inside
     if threshold is not None and (low, top) == (0, 255):
         return np.asarray(values > threshold)
-    raise BadRecord(f"{path}: {told} {_many(values)}")
+    raise BadRecord(f"{path}: {description} {_many(values)}")
 
 
 def _many(values: NDArray[Any]) -> str:

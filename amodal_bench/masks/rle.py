@@ -111,8 +111,8 @@ def _from_dict(value: dict[str, Any], height: int, width: int, where: str) -> Co
     size, counts = value["size"], value["counts"]
     if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
         swapped = " and the other way round" if size == [width, height] else ""
-        told = f"{size}"[:40]
-        raise BadRecord(f"{where}: RLE of size {told} in an image of size {[height, width]} (height, width){swapped}")
+        text = f"{size}"[:40]
+        raise BadRecord(f"{where}: RLE of size {text} in an image of size {[height, width]} (height, width){swapped}")
     if isinstance(counts, list) and len(counts) == 1 and isinstance(counts[0], (str, bytes)):
         counts = counts[0]
     if isinstance(counts, str):

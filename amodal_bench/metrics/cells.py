@@ -18,8 +18,8 @@ def cell_table(frame: pd.DataFrame) -> Cells:
 
 
 def _is_wide(frame: pd.DataFrame) -> bool:
-    given = [c for c in GIVEN_COLUMNS if c in frame]
-    return len(frame) > 0 and len(given) == len(GIVEN_COLUMNS) and all(frame[c].notna().all() for c in given)
+    columns = [c for c in GIVEN_COLUMNS if c in frame]
+    return len(frame) > 0 and len(columns) == len(GIVEN_COLUMNS) and all(frame[c].notna().all() for c in columns)
 
 
 def effective_counts(table: Cells, protocol: Protocol) -> Cells:
@@ -28,10 +28,10 @@ def effective_counts(table: Cells, protocol: Protocol) -> Cells:
     What is pasted is the mask that the method was given, which is the true visible one where there are eight counts.
     """
     width = table.shape[1]
-    given = GIVEN if width == 16 else VISIBLE
+    pasted = GIVEN if width == 16 else VISIBLE
     folded = np.zeros((8, len(table)), dtype=np.int64)  # each kind in one piece: they are summed kind by kind
     for k in range(width):
-        predicted = k & PREDICTED or (protocol.paste and k & given)
+        predicted = k & PREDICTED or (protocol.paste and k & pasted)
         visible = k & VISIBLE and (k & AMODAL or not protocol.clip_visible)
         folded[(PREDICTED if predicted else 0) | k & AMODAL | (VISIBLE if visible else 0)] += table[:, k]
     return folded.T

@@ -163,8 +163,8 @@ def with_changes(protocol: Protocol, text: str) -> Protocol:
     try:
         changed = Protocol.model_validate({**dict(protocol), **values})
     except ValidationError as error:
-        told = [f"{e['loc'][0]}={e['input']}: {e['msg']}" for e in error.errors()]
-        raise Refused(f"--protocol {protocol.id}:{text}: {'; '.join(told)}") from None
+        faults = [f"{e['loc'][0]}={e['input']}: {e['msg']}" for e in error.errors()]
+        raise Refused(f"--protocol {protocol.id}:{text}: {'; '.join(faults)}") from None
     differing = [name for name in known if getattr(changed, name) != getattr(protocol, name)]
     shown = ",".join(f"{name}={_shown(getattr(changed, name))}" for name in differing)
     return changed.model_copy(update={"id": f"{protocol.id}:{shown}" if shown else protocol.id})

@@ -67,7 +67,7 @@ class Scores:
             )
         return self.rows[pixels].to_numpy(dtype=np.float64)
 
-    def who(self, metric: Metric) -> Bools:
+    def counted_for(self, metric: Metric) -> Bools:
         """Which instances count for a metric."""
         return self.counted if metric.counts == "full" else self.counted_invisible
 
@@ -175,7 +175,7 @@ def columns_of(scores: Scores, metrics: Names | None = None) -> list[Column]:
             {"protocol": protocol.id, "subset": subset, "rates": rates, "metric": metric.name},
             protocol.aggregate == "pooled",
             *pair,
-            scores.who(metric) & inside,
+            scores.counted_for(metric) & inside,
         )
         for subset, rates, inside in _subsets(scores)
         for metric, pair in parts.items()

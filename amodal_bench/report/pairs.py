@@ -45,8 +45,8 @@ def pair(a: FinishedRun, b: FinishedRun, protocol: Protocol, draws: int) -> dict
 
 
 def _note(found: Comparison, a: FinishedRun, b: FinishedRun) -> str:
-    lacking = [f"{n} only in {run.label}" for n, run in ((found.only_a, a), (found.only_b, b)) if n]
-    left_out = f" (left out: {', '.join(lacking)})" if lacking else ""
+    left_behind = [f"{n} only in {run.label}" for n, run in ((found.only_a, a), (found.only_b, b)) if n]
+    left_out = f" (left out: {', '.join(left_behind)})" if left_behind else ""
     return f"{found.n:,} instances that both have{left_out}."
 
 

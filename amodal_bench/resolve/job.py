@@ -108,18 +108,18 @@ def check_first_id(name: str, dataset: AnyDataset) -> None:
 
 def prepare(request: Request) -> Job:
     """Resolve a request; raises `Refused` before anything is written."""
-    for name, least in (
+    for name, value in (
         ("limit", request.limit),
         ("workers", request.workers),
         ("batch_size", request.batch_size),
     ):
-        if least is not None and least < 1:
-            raise Refused(f"--{name.replace('_', '-')} takes a whole number from 1, got {least}")
+        if value is not None and value < 1:
+            raise Refused(f"--{name.replace('_', '-')} takes a whole number from 1, got {value}")
     if request.instance_timeout is not None and not request.instance_timeout > 0:
         raise Refused(f"--instance-timeout takes seconds above 0, got {request.instance_timeout}")
     registry = Registry(request.plugins)
     preset = find_preset(request.method, registry, request.params, request.preset)
-    request = request.model_copy(update={"method": preset.name, "preset": preset.own})
+    request = request.model_copy(update={"method": preset.name, "preset": preset.outside_file})
     card = preset.plugin.cls.card
     registry.dataset(request.dataset)
     weights = weights_root(request.weights)
@@ -166,10 +166,10 @@ def _is_complete(folder: RunFolder) -> bool:
 def check_installed(preset: Preset) -> None:
     """Raise `Refused` naming the libraries that the method's card asks for and that are not installed."""
     card = preset.plugin.cls.card
-    lacking = [name for name in card.needs if find_spec(name) is None]
-    if lacking:
+    missing = [name for name in card.needs if find_spec(name) is None]
+    if missing:
         way_out = f"pip install 'amodal-bench[{card.extra}]'" if card.extra else "install them"
-        raise Refused(f"{preset.name} needs what is not installed here, {', '.join(lacking)}: {way_out}")
+        raise Refused(f"{preset.name} needs what is not installed here, {', '.join(missing)}: {way_out}")
 
 
 def check_weights(preset: Preset, checkpoint: Checkpoint) -> None:

@@ -25,7 +25,7 @@ class DataFlags:
 def dataset_location(name: str, flags: DataFlags) -> Location:
     """The folder of dataset `name`: --root > --data-root/NAME > AMODAL_BENCH_DATA/NAME > config > ./data/NAME."""
     paths = read_paths()
-    own = paths.datasets.get(name, DatasetPaths())
+    configured = paths.datasets.get(name, DatasetPaths())
     environment = os.environ.get("AMODAL_BENCH_DATA")
     if flags.root:
         root = flags.root
@@ -34,8 +34,8 @@ def dataset_location(name: str, flags: DataFlags) -> Location:
     elif environment:
         root = Path(environment) / name
     else:
-        root = own.root or (paths.data_root or Path("data")) / name
-    return Location(name=name, root=root, images=flags.image_root or own.images, cache=cache_folder())
+        root = configured.root or (paths.data_root or Path("data")) / name
+    return Location(name=name, root=root, images=flags.image_root or configured.images, cache=cache_folder())
 
 
 def weights_root(flag: Path | None) -> Path:
@@ -80,14 +80,14 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
             raise WeightsNotFound(f"--checkpoint {flag}: no such file")
         return _read(flag)
     trainset = plain_name(preset.trained_on or dataset, "dataset")
-    own = weights / preset.weights / trainset / "model.safetensors"
+    trained = weights / preset.weights / trainset / "model.safetensors"
     shipped = preset.plugin.folder / "weights" / f"{preset.weights}.safetensors"
-    for path in (own, shipped):
+    for path in (trained, shipped):
         if path.is_file():
             return _read(path)
     raise WeightsNotFound(
         f"no weights for {preset.name!r} on {dataset!r}.\n"
-        f"Looked for: {own}\n       and: {shipped}\n"
+        f"Looked for: {trained}\n       and: {shipped}\n"
         f"Train them: amodal-bench train --method {preset.weights} --dataset {trainset}\n"
         "or name a file: --checkpoint FILE (a folder of weights: --weights DIR or AMODAL_BENCH_WEIGHTS)"
     )

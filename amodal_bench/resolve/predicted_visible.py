@@ -1,4 +1,4 @@
-"""Visible masks from elsewhere: the method gets a detector's, the metric keeps the truth's.
+"""Visible masks from elsewhere: the method gets a detector's, the metric keeps the ground truth's.
 
 `--visible predicted:FILE` names COCO results: a JSON list of `{"image_id", "segmentation", "category_id", "score"}`
 (an RLE of any spelling), or a Parquet table of `image_id, size, counts, category_id, score`. Image ids are the IMAGE
@@ -107,9 +107,11 @@ def _by_id(dataset: AnyDataset, source: VisibleFile, entries: Sequence[VisibleEn
             raise Refused(f"{source.path}: entry {index}: a second mask for image {key[0]}, annotation {key[1]}")
         masks[key] = entry.mask
     keys = [(index, parse_id(id)) for index, id in enumerate(dataset.ids())]
-    given = {index: masks[id.image, id.annotation] for index, id in keys if (id.image, id.annotation) in masks}
-    remark = f"visible masks of {source.path.name}, by ann_id: {len(given):,} of {len(keys):,} instances have one"
-    return _given(dataset, source.path, given, "no predicted visible mask", [remark])
+    masks_by_index = {index: masks[id.image, id.annotation] for index, id in keys if (id.image, id.annotation) in masks}
+    remark = (
+        f"visible masks of {source.path.name}, by ann_id: {len(masks_by_index):,} of {len(keys):,} instances have one"
+    )
+    return _given(dataset, source.path, masks_by_index, "no predicted visible mask", [remark])
 
 
 def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[VisibleEntry]) -> AnyDataset:
@@ -124,9 +126,9 @@ def _by_overlap(dataset: AnyDataset, source: VisibleFile, entries: Sequence[Visi
         _check_categories(source.path, truths, detections)
     matching = match(truths, detections, iou, class_aware, str(source.path))
     rule = f"IoU >= {iou:g}{', equal category' if class_aware else ''}"
-    given = {index: detection.segmentation for index, detection in matching.given.items()}
+    masks_by_index = {index: detection.segmentation for index, detection in matching.given.items()}
     remarks = list(_told(source.path, matching, len(dataset), rule))
-    return _given(dataset, source.path, given, f"no detection matched ({rule})", remarks)
+    return _given(dataset, source.path, masks_by_index, f"no detection matched ({rule})", remarks)
 
 
 def _truths(dataset: AnyDataset, class_aware: bool) -> Iterator[Truth]:
@@ -138,12 +140,14 @@ def _truths(dataset: AnyDataset, class_aware: bool) -> Iterator[Truth]:
 
 
 def _check_categories(path: Path, truths: Sequence[Truth], detections: Sequence[Detection]) -> None:
-    own = {truth.category for truth in truths} - {None}
-    if not own & {detection.category for detection in detections}:
-        told = [", ".join(sorted(map(str, names))[:5]) or "none" for names in (own, {d.category for d in detections})]
+    categories = {truth.category for truth in truths} - {None}
+    if not categories & {detection.category for detection in detections}:
+        listed = [
+            ", ".join(sorted(map(str, names))[:5]) or "none" for names in (categories, {d.category for d in detections})
+        ]
         raise Refused(
-            f"{path}: class_aware=true, but no entry has a category of the dataset (which has {told[0]}; the file "
-            f'{told[1]}). Where the dataset states no numbers, an entry names its category: "category": "car"'
+            f"{path}: class_aware=true, but no entry has a category of the dataset (which has {listed[0]}; the file "
+            f'{listed[1]}). Where the dataset states no numbers, an entry names its category: "category": "car"'
         )
 
 

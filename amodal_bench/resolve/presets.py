@@ -39,8 +39,8 @@ class PresetFile(Settings):
 class Preset:
     """A method ready to be made: `name` is the label of its runs, `weights` the name its weights lie under.
 
-    `own` is what its file says, where that is not built in: it goes into the run's record, so that whoever holds the
-    record holds the preset.
+    `outside_file` is what its file says, where that is not built in: it goes into the run's record, so that whoever
+    holds the record holds the preset.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Preset:
     weights_of: str | None = None
     voting: Voting = ONE
     title: str = ""
-    own: PresetFile | None = None
+    outside_file: PresetFile | None = None
 
     @property
     def weights(self) -> str:
@@ -88,23 +88,23 @@ def read_preset(path: Path) -> PresetFile:
 
 
 def find_preset(
-    name: str, registry: Registry, changes: Mapping[str, Any] | None = None, own: PresetFile | None = None
+    name: str, registry: Registry, changes: Mapping[str, Any] | None = None, outside_file: PresetFile | None = None
 ) -> Preset:
     """The plugin of that name with its defaults, or a preset's name or file; `changes` come on top.
 
-    `voting.samples` and `voting.vote` among the changes are for every method (`Voting`). `own` is what a run's record
-    holds of a preset that is not built in: no file is looked for then.
+    `voting.samples` and `voting.vote` among the changes are for every method (`Voting`). `outside_file` is what a
+    run's record holds of a preset that is not built in: no file is looked for then.
     """
-    file = own
+    file = outside_file
     if file is None:
-        name, file, own = _read(name, registry.names("methods"))
+        name, file, outside_file = _read(name, registry.names("methods"))
     plugin = registry.method(file.method)
     asked = dict(changes or {})
-    given = asked.pop("voting", {})
+    voting = asked.pop("voting", {})
     params = build(plugin.cls.Params, merged(file.params, asked), f"method {name!r}")
-    votes = build(Voting, {**dict(file.voting), **given}, "the vote (--set voting.KEY=VALUE)")
+    votes = build(Voting, {**dict(file.voting), **voting}, "the vote (--set voting.KEY=VALUE)")
     vote = Voting(**dict(votes))
-    return Preset(name, plugin, params, file.trained_on, file.weights_of, vote, file.title, own)
+    return Preset(name, plugin, params, file.trained_on, file.weights_of, vote, file.title, outside_file)
 
 
 def _read(name: str, methods: Sequence[str]) -> tuple[str, PresetFile, PresetFile | None]:
@@ -160,8 +160,8 @@ def build(model: type[Settings], values: Mapping[str, Any], owner: str) -> Setti
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        told = [(e, e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-        faults = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {msg[0].lower()}{msg[1:]}" for e, msg in told]
+        messages = [(e, e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        faults = [f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {msg[0].lower()}{msg[1:]}" for e, msg in messages]
         raise Refused(f"{owner}: {'; '.join(faults)}") from None
 
 

@@ -155,8 +155,8 @@ def _why(error: BaseException) -> str:
 def _classes(module: ModuleType, base: type[T]) -> list[type[T]]:
     """Concrete subclasses that the module, or a module of its package, defines."""
     found = inspect.getmembers(module, inspect.isclass)
-    own = [cls for _, cls in found if (cls.__module__ + ".").startswith(module.__name__ + ".")]
-    return [cls for cls in own if issubclass(cls, base) and not inspect.isabstract(cls)]
+    classes = [cls for _, cls in found if (cls.__module__ + ".").startswith(module.__name__ + ".")]
+    return [cls for cls in classes if issubclass(cls, base) and not inspect.isabstract(cls)]
 
 
 def _only_class(module: ModuleType, base: type[T]) -> type[T]:

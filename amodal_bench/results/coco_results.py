@@ -136,8 +136,8 @@ def _evaluate(
     guesses = [{"image_id": image_ids[k], "score": scores.iloc[k], **shared} for k in made]
     with redirect_stdout(StringIO()):  # pycocotools talks
         index = _index(truth, images.values())
-        own = good["iou_full"].fillna(0.0)
-        evaluation = _Paired(index, index.loadRes(guesses), [(k + 1, own.iloc[k]) for k in made])
+        ious = good["iou_full"].fillna(0.0)
+        evaluation = _Paired(index, index.loadRes(guesses), [(k + 1, ious.iloc[k]) for k in made])
         evaluation.evaluate()
         evaluation.accumulate()
     precision, recall = evaluation.eval["precision"][..., 0, -1], evaluation.eval["recall"][..., 0, -1]
@@ -159,13 +159,13 @@ def _index(truth: list[dict[str, Any]], images: Iterable[int]) -> COCO:
 class _Paired(COCOeval):  # type: ignore[misc]
     """COCOeval with the IoU of each prediction with its own truth, and with ignore flags.
 
-    `own` has the id of the truth and the IoU for each prediction, in the order of their ids.
+    `pairs` has the id of the truth and the IoU for each prediction, in the order of their ids.
     COCOeval itself overwrites `ignore` with `iscrowd`, which would change the IoU as well.
     """
 
-    def __init__(self, truth: COCO, guesses: COCO, own: Sequence[tuple[int, float]]) -> None:
+    def __init__(self, truth: COCO, guesses: COCO, pairs: Sequence[tuple[int, float]]) -> None:
         super().__init__(truth, guesses, "bbox")
-        self._own = own
+        self._pairs = pairs
         self._ignored = {a["id"] for a in truth.dataset["annotations"] if a["ignore"]}
         self.params.maxDets = [1000]
         self.params.areaRng, self.params.areaRngLbl = [[0, 1e15]], ["all"]
@@ -183,8 +183,10 @@ class _Paired(COCOeval):  # type: ignore[misc]
             return []
         order = np.argsort([-guess["score"] for guess in guesses], kind="mergesort")[: self.params.maxDets[-1]]
         ids = np.array([truth["id"] for truth in truths])
-        own, ious = (np.array(values) for values in zip(*(self._own[guesses[k]["id"] - 1] for k in order), strict=True))
-        return np.where(own[:, None] == ids[None], ious[:, None], 0.0)
+        partners, ious = (
+            np.array(values) for values in zip(*(self._pairs[guesses[k]["id"] - 1] for k in order), strict=True)
+        )
+        return np.where(partners[:, None] == ids[None], ious[:, None], 0.0)
 
 
 def _codes(predictions: pa.Table) -> dict[str, Code]:

@@ -40,16 +40,18 @@ class Recorded:
 
         Raises `Refused` where the run's dataset is a plugin that was not given.
         """
-        name, wanted = self._spec["dataset"], self._spec["dataset_source"]
-        if wanted and name not in self._registry.names("datasets"):
+        name, recorded = self._spec["dataset"], self._spec["dataset_source"]
+        if recorded and name not in self._registry.names("datasets"):
             raise Refused(
-                f"the run used the plugin {name} (sha256 {wanted[:12]}...): give it with --plugin FILE. "
+                f"the run used the plugin {name} (sha256 {recorded[:12]}...): give it with --plugin FILE. "
                 "Code that a run's folder names is never imported by itself"
             )
         found = self._registry.dataset(name).source
-        if found == wanted:
+        if found == recorded:
             return ""
-        here, there = (f"the plugin of sha256 {digest[:12]}..." if digest else "built in" for digest in (found, wanted))
+        here, there = (
+            f"the plugin of sha256 {digest[:12]}..." if digest else "built in" for digest in (found, recorded)
+        )
         return f"the dataset {name} is {here} here, and was {there} for the run: give that with --plugin"
 
     def open(self, here: DataFlags, visible: str | None = None) -> Opened:
@@ -92,18 +94,18 @@ class Recorded:
 
     def _visible(self, here: str | None) -> str:
         """What `with_visible` takes. A file that the record names is opened only if its contents are the run's."""
-        wanted = self._spec["visible"]
-        if wanted == TRUTH:
+        recorded = self._spec["visible"]
+        if recorded == TRUTH:
             return TRUTH
         text = here or self._record["request"]["visible"]
         try:
             found = spelled(text)
         except (Refused, OSError):
             found = ""
-        if found == wanted:
+        if found == recorded:
             return str(text)
         way_out = f"{text} holds others" if here else f"put their file at {text.removeprefix('predicted:')}"
         raise DatasetNotReady(
-            f"the visible masks that the run was given ({wanted[:22]}...) are not here: {way_out} "
+            f"the visible masks that the run was given ({recorded[:22]}...) are not here: {way_out} "
             "(`verify` takes them from elsewhere: --visible predicted:FILE)"
         )

@@ -65,12 +65,12 @@ def find_format(name: str, registry: Registry) -> Format:
     if name not in names:
         raise UnknownName("format", name, names)
     module = importlib.import_module(names[name])
-    own = [
+    writers = [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if issubclass(cls, Writer) and cls.__module__ == module.__name__
     ]
-    return Format(name, names[name].split(".")[2], own[0])
+    return Format(name, names[name].split(".")[2], writers[0])
 
 
 def prepare(
@@ -96,8 +96,8 @@ def prepare(
         raise Refused(f"nothing to export: {source.card.title} {source.split} is empty: {source.funnel.as_dict()}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Refused(f"--out {out}: not an empty folder; an export never mixes with other files. Name a new folder")
-    own = source.split if source.split in card.splits else card.default_split
-    return Export(source, ids, layout, split or own, out)
+    fallback = source.split if source.split in card.splits else card.default_split
+    return Export(source, ids, layout, split or fallback, out)
 
 
 def export(job: Export, reporter: Reporter | None = None) -> Funnel:

@@ -46,9 +46,9 @@ def guarded(call: Callable[[], T]) -> T | Failure:
     except BaseException as error:  # the one broad except of the project
         log.debug("a plugin failed", exc_info=True)
         frames = traceback.extract_tb(error.__traceback__)[1:]
-        told = _told(error)
-        trace = printable("".join(traceback.format_list(frames)), keep="\n") + told + "\n"
-        return Failure(told, trace, _line_of(frames), _is_memory(error), isinstance(error, SharedMask))
+        message = _told(error)
+        trace = printable("".join(traceback.format_list(frames)), keep="\n") + message + "\n"
+        return Failure(message, trace, _line_of(frames), _is_memory(error), isinstance(error, SharedMask))
 
 
 def source_of(function: Callable[..., object]) -> str:
@@ -71,8 +71,8 @@ def _text(error: BaseException) -> str:
 def _line_of(frames: Sequence[traceback.FrameSummary]) -> str:
     """The last line of a plugin's own code that was run; none where its answer was found wrong afterwards."""
     outside = [frame for frame in frames if not _in_core(Path(frame.filename))]
-    own = [frame for frame in outside if not _in_library(Path(frame.filename))] or outside
-    return printable(f"{Path(own[-1].filename).name}:{own[-1].lineno}") if own else ""
+    inside = [frame for frame in outside if not _in_library(Path(frame.filename))] or outside
+    return printable(f"{Path(inside[-1].filename).name}:{inside[-1].lineno}") if inside else ""
 
 
 def _in_core(path: Path) -> bool:

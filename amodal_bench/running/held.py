@@ -13,9 +13,9 @@ class Held:
     """One instance between the dataset and the row.
 
     `query` is the method's: its visible mask is a copy, its image the dataset's array, both read-only. `amodal`,
-    `visible` and `given` (the visible mask that the method got, None where that is the truth's) are packed when the
-    sample is read, so that neither a method that works in place nor a dataset that fills one buffer again and again
-    changes what is counted. Of an unmatched sample `given` is empty.
+    `visible` and `given` (the visible mask that the method got, None where that is the ground truth's) are packed when
+    the sample is read, so that neither a method that works in place nor a dataset that fills one buffer again and
+    again changes what is counted. Of an unmatched sample `given` is empty.
     """
 
     query: AmodalQuery

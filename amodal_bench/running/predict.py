@@ -241,8 +241,8 @@ def count(item: Item, held: Held, predicted: Mask) -> Row:
     parts = parse_id(item.id)
     counts = held.counts(predicted).tolist()
     names = (*COLUMNS, *GIVEN_COLUMNS)[: len(counts)]
-    own = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group}
-    return {**own, **_facts(held), **dict(zip(names, counts, strict=True))}
+    ids = {"id": item.id, "image_id": parts.image, "ann_id": parts.annotation, "group_id": item.group}
+    return {**ids, **_facts(held), **dict(zip(names, counts, strict=True))}
 
 
 def _facts(held: Held) -> Row:

@@ -46,7 +46,9 @@ def bench(job: Job, reporter: Reporter | None = None, fresh: bool = False) -> Ta
     with FolderLock(folder.path) as lock:
         if not lock.take():
             if fresh:
-                raise Refused(f"{folder.path} is being worked on by {lock.who()}: --fresh would delete its work")
+                raise Refused(
+                    f"{folder.path} is being worked on by {lock.holder_name()}: --fresh would delete its work"
+                )
             _wait(job, lock, reporter)
         if fresh:
             _check_unused(folder)
@@ -181,8 +183,8 @@ class _Bench:
     def _finish(self) -> None:
         if not self._lock.mine:
             raise Incomplete(
-                f"{self._folder.path} was taken over by {self._lock.who()}, which saw no sign of life of this command. "
-                "What was finished is kept"
+                f"{self._folder.path} was taken over by {self._lock.holder_name()}, which saw no sign of life of this "
+                "command. What was finished is kept"
             )
         timings = self._record["timings"]
         timings["finished"] = _now()
@@ -203,7 +205,7 @@ class _Bench:
 
 def _wait(job: Job, lock: FolderLock, reporter: Reporter) -> None:
     """Take the lock when its holder has ended; until then, show how far the run is."""
-    log.warning("%s is being worked on by %s: waiting for it", job.folder.path, lock.who())
+    log.warning("%s is being worked on by %s: waiting for it", job.folder.path, lock.holder_name())
     known: set[str] = set()
     reporter.announce(min(job.request.limit or len(job.dataset), len(job.dataset)), 0)
     while not lock.take():

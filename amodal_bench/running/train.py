@@ -33,7 +33,7 @@ def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
         return
     with FolderLock(job.out) as lock:
         if not lock.take():
-            raise Refused(f"{job.out} is being trained into by {lock.who()}")
+            raise Refused(f"{job.out} is being trained into by {lock.holder_name()}")
         with _put_aside(job.out, fresh):
             check_same(job)
             if job.complete:

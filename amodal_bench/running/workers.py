@@ -182,8 +182,8 @@ class WorkerCrew:
 def _environment(number: int, count: int) -> dict[str, str]:
     """Threads and GPU of one worker. Two processes with two threads each on two cores run ten times slower."""
     threads = str(max(1, (os.cpu_count() or 1) // count))
-    own = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     gpus = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     if gpus:
-        own["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    return own
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    return environment

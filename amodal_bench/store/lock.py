@@ -64,7 +64,7 @@ class FolderLock:
         """Who holds it, as far as is written down."""
         return Holder.read(self._read().partition(b"\n")[0])
 
-    def who(self) -> str:
+    def holder_name(self) -> str:
         """The holder in words."""
         return str(self.holder() or "another process")
 
@@ -124,8 +124,8 @@ class FolderLock:
         return True
 
 
-def _is_at(path: Path, wanted: os.stat_result) -> bool:
+def _is_at(path: Path, expected: os.stat_result) -> bool:
     try:
-        return os.path.samestat(path.stat(), wanted)
+        return os.path.samestat(path.stat(), expected)
     except FileNotFoundError:
         return False

@@ -108,12 +108,12 @@ def _ranked(sources: Sequence[RowSource], chosen: _Chosen, count: int) -> Iterat
         for chunk in source.chunks():
             ranks = chosen.ranks[start : start + len(chunk)]
             start += len(chunk)
-            wanted = ranks >= 0
-            chunk = chunk.append_column(_RANK, pa.array(ranks)).filter(pa.array(wanted))
+            kept = ranks >= 0
+            chunk = chunk.append_column(_RANK, pa.array(ranks)).filter(pa.array(kept))
             if count == 1:
                 yield 0, chunk
                 continue
-            buckets = chosen.first[ranks[wanted]] * count // len(chosen.first)
+            buckets = chosen.first[ranks[kept]] * count // len(chosen.first)
             for bucket in np.unique(buckets):
                 yield int(bucket), chunk.filter(pa.array(buckets == bucket))
 

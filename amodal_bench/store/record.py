@@ -163,13 +163,13 @@ def _kind(value: object) -> str:
 def _faults(error: ValidationError) -> str:
     """The first faults, each with its place in the record."""
     found = error.errors(include_url=False, include_context=False)
-    told = [
+    faults = [
         f"it has no {_field(fault['loc'])}"
         if fault["type"] == "missing"
         else f"{_field(fault['loc'])}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {_shortened(fault['input'])}"
         for fault in found[:_SHOWN]
     ]
-    return "; ".join(told) + (f"; and {len(found) - _SHOWN} faults more" if len(found) > _SHOWN else "")
+    return "; ".join(faults) + (f"; and {len(found) - _SHOWN} faults more" if len(found) > _SHOWN else "")
 
 
 def _field(location: tuple[int | str, ...]) -> str:

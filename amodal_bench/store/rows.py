@@ -72,7 +72,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     return checked(path, table, schema)
 
 
-def check_schema(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
+def check_schema(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
     """Raise `RunDamaged` for a table of a newer version or with other columns."""
     version = (found.metadata or {}).get(b"amodal_bench.schema_version", b"0")
     if not version.isdigit() or int(version) > SCHEMA_VERSION:
@@ -80,9 +80,9 @@ def check_schema(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
             f"{path} has schema version {version.decode(errors='replace')}; "
             f"this amodal_bench reads up to {SCHEMA_VERSION}: upgrade it"
         )
-    lacking = [name for name in wanted.names if name not in found.names]
-    if lacking:
-        raise RunDamaged(f"{path} is no table of a run: it has no column {', '.join(lacking[:4])}. {WAY_OUT}")
+    missing = [name for name in expected.names if name not in found.names]
+    if missing:
+        raise RunDamaged(f"{path} is no table of a run: it has no column {', '.join(missing[:4])}. {WAY_OUT}")
 
 
 def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -91,8 +91,8 @@ def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
     needed = [name for name in (*COLUMNS, "size", "counts") if name in table.column_names]
     if "status" in table.column_names and needed:
         finished = pc.equal(table["status"], FINISHED)
-        lacking = [name for name in needed if table[name].null_count]
-        empty = [name for name in lacking if pc.any(pc.and_(finished, pc.is_null(table[name]))).as_py()]
+        missing = [name for name in needed if table[name].null_count]
+        empty = [name for name in missing if pc.any(pc.and_(finished, pc.is_null(table[name]))).as_py()]
         if empty:
             raise RunDamaged(f"{path} has finished rows without {', '.join(empty)}. {WAY_OUT}")
     return table

@@ -141,18 +141,18 @@ class _Builder:
     def _lines(self) -> Iterator[tuple[str, list[FinishedRun]]]:
         """(label, runs): one line a name; runs of one name and data that are not averaged get lines with keys."""
         for name in dict.fromkeys(run.name for run in self.runs):
-            own = [run for run in self.runs if run.name == name]
+            runs_of = [run for run in self.runs if run.name == name]
             variants: dict[int, list[FinishedRun]] = {}
             for data in self.blocks:
-                for number, same in enumerate(_averaged([run for run in own if run.data == data])):
+                for number, same in enumerate(_averaged([run for run in runs_of if run.data == data])):
                     variants.setdefault(number, []).extend(same)
             for runs in variants.values():
                 keys = " ".join(run.path.name for run in runs)
                 yield (name if len(variants) == 1 else f"{name} [{keys}]"), runs
 
     def _cell(self, runs: Sequence[FinishedRun], column: _Column) -> Measured | None:
-        own = [run for run in runs if run.data == column.data]
-        return self._scored.over_seeds(own, column.protocol, column.metric.name, column.subset, column.rates)
+        runs_of = [run for run in runs if run.data == column.data]
+        return self._scored.over_seeds(runs_of, column.protocol, column.metric.name, column.subset, column.rates)
 
     def _floor(self, column: _Column) -> Measured | None:
         """What the visible mask alone would score, from any run on these instances; None where a run is that."""

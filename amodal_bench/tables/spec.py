@@ -234,8 +234,10 @@ def _faults(spec: TableSpec, path: Path) -> Iterator[str]:
     for claim in spec.claims:
         named = {claim.row, *claim.over, *claim.also}
         yield from (f"claim {claim.text!r}: no row {name!r}" for name in sorted(named - set(ids)))
-    given = {"default_protocol": spec.default_protocol} | {f"origin {n}": o.protocol for n, o in spec.origins.items()}
-    for field, protocol in given.items():
+    protocol_fields = {"default_protocol": spec.default_protocol} | {
+        f"origin {n}": o.protocol for n, o in spec.origins.items()
+    }
+    for field, protocol in protocol_fields.items():
         try:
             find_protocol(protocol or DEFAULT)
         except Refused as error:

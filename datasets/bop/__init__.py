@@ -164,9 +164,9 @@ test_targets_bop19.json                    for --set dataset.targets=bop19
             if visible is None:  # not read, or of an image without a number
                 continue
             scene, _, number = image.rpartition(":")
-            own = infos[scene].get(str(int(number)))
-            if own:
-                found[row] = own[int(annotation)], (height, width)
+            entries = infos[scene].get(str(int(number)))
+            if entries:
+                found[row] = entries[int(annotation)], (height, width)
         return found
 
 

@@ -121,18 +121,18 @@ def _scene_records(scene: Path, targets: Targets | None) -> Iterator[Record]:
     numbers = {image: whole(image) for image in poses}
     yield from _unnumbered(scene, poses, numbers)
     for image, number in sorted(_numbered(numbers), key=lambda pair: pair[1]):
-        wanted = None if targets is None else targets.get((int(scene.name), number))
-        if targets is not None and wanted is None:
+        asked = None if targets is None else targets.get((int(scene.name), number))
+        if targets is not None and asked is None:
             continue
-        own = infos.get(image)
-        if own is not None and len(own) != len(poses[image]):
+        entries = infos.get(image)
+        if entries is not None and len(entries) != len(poses[image]):
             raise DatasetNotReady(
-                f"{scene / INFO}: image {image} has {len(own)} entries, {GT} has {len(poses[image])}: one an object"
+                f"{scene / INFO}: image {image} has {len(entries)} entries, {GT} has {len(poses[image])}: one an object"
             )
-        chosen = None if wanted is None else _most_visible(poses[image], own, wanted)
+        chosen = None if asked is None else _most_visible(poses[image], entries, asked)
         records = []
         for index, pose in enumerate(poses[image]):
-            info = own[index] if own else None
+            info = entries[index] if entries else None
             dropped = None if chosen is None or index in chosen else NOT_ASKED
             records.append(_record(scene, photos, number, index, pose, info, dropped))
         yield from _sized(records)
@@ -163,13 +163,13 @@ def _photos(scene: Path) -> dict[int, str]:
     return {int(path.stem): f"{scene.name}/{folder.name}/{path.name}" for path in paths if path.stem.isdecimal()}
 
 
-def _most_visible(poses: Sequence[ObjectPose], infos: Sequence[Info] | None, wanted: Mapping[int, int]) -> set[int]:
+def _most_visible(poses: Sequence[ObjectPose], infos: Sequence[Info] | None, targets: Mapping[int, int]) -> set[int]:
     """Indices of the instances that are asked for: of each object those seen best, as the targets were made."""
     fractions = [info.visib_fract for info in infos] if infos else [0.0] * len(poses)
     chosen: set[int] = set()
-    for number, count in wanted.items():
-        own = [index for index, pose in enumerate(poses) if pose.obj_id == number]
-        chosen |= set(sorted(own, key=lambda index: (-fractions[index], index))[:count])
+    for number, count in targets.items():
+        of_object = [index for index, pose in enumerate(poses) if pose.obj_id == number]
+        chosen |= set(sorted(of_object, key=lambda index: (-fractions[index], index))[:count])
     return chosen
 
 

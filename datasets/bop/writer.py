@@ -55,8 +55,8 @@ class BopWriter(Writer):
 
     def _object(self, sample: AmodalSample) -> int:
         category = sample.query.category
-        own = int(category) if category and category.isdecimal() else None
-        return self._categories.number(category) if own is None else own
+        number = int(category) if category and category.isdecimal() else None
+        return self._categories.number(category) if number is None else number
 
 
 def _clip(image: str) -> str:

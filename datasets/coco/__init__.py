@@ -84,18 +84,18 @@ FILE.json                              named by --root FILE.json (.json.gz as we
         """Which keys were asked for, as these change what is read."""
         options = self.options
         asked = {"amodal": options.amodal, "visible": options.visible, "invisible": options.invisible}
-        told = [f"-{kind}={re.sub(r'[^A-Za-z0-9_.-]', '~', key)}" for kind, key in asked.items() if key]
-        return "".join(["" if options.segmentation == "auto" else f"-{options.segmentation}", *told])
+        names = [f"-{kind}={re.sub(r'[^A-Za-z0-9_.-]', '~', key)}" for kind, key in asked.items() if key]
+        return "".join(["" if options.segmentation == "auto" else f"-{options.segmentation}", *names])
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All annotations; raises `DatasetNotReady` where nothing tells what is hidden."""
         (path,) = files
         counts = key_counts(path)
         keys = self._keys(counts)
-        told = [*keys.amodal, *keys.invisible] if keys.modal else [*keys.visible, *keys.invisible, "order"]
-        if counts and not any(counts[key] for key in told):
+        names = [*keys.amodal, *keys.invisible] if keys.modal else [*keys.visible, *keys.invisible, "order"]
+        if counts and not any(counts[key] for key in names):
             raise DatasetNotReady(
-                f"{path}: nothing tells what of an object is hidden: no annotation has {', '.join(told)}. They have "
+                f"{path}: nothing tells what of an object is hidden: no annotation has {', '.join(names)}. They have "
                 f"{some(sorted(counts), 20)}. Where one of these is such a mask: --set dataset.visible=KEY "
                 "(or amodal, invisible). Ordinary instances, as COCO's own, hold no amodal masks"
             )
@@ -103,7 +103,7 @@ FILE.json                              named by --root FILE.json (.json.gz as we
 
     def _keys(self, counts: Counter[str]) -> Keys:
         options = self.options
-        own = {
+        keys_by_kind = {
             kind: [*([asked] if asked else []), *known]
             for kind, asked, known in (
                 ("amodal", options.amodal, AMODAL),
@@ -111,9 +111,9 @@ FILE.json                              named by --root FILE.json (.json.gz as we
                 ("invisible", options.invisible, INVISIBLE),
             )
         }
-        has_whole = counts[SEGMENTATION] and any(counts[key] for key in own["amodal"])
+        has_whole = counts[SEGMENTATION] and any(counts[key] for key in keys_by_kind["amodal"])
         modal = bool(has_whole) if options.segmentation == "auto" else options.segmentation == "modal"
-        return Keys(modal, own["amodal"], own["visible"], own["invisible"])
+        return Keys(modal, keys_by_kind["amodal"], keys_by_kind["visible"], keys_by_kind["invisible"])
 
     def categories(self) -> Mapping[str, str]:
         """As the file numbers them."""
@@ -122,10 +122,10 @@ FILE.json                              named by --root FILE.json (.json.gz as we
     def remarks(self) -> Iterator[str]:
         """Which keys were read as what, and which kind of mask `segmentation` looks like."""
         counts, keys = self._counts, self._keys(self._counts)
-        own = {"amodal": keys.amodal, "visible": keys.visible, "invisible": keys.invisible}
+        keys_by_kind = {"amodal": keys.amodal, "visible": keys.visible, "invisible": keys.invisible}
         first = "visible" if keys.modal else "amodal"
-        own[first] = [SEGMENTATION, *own[first]]
-        for what, names in own.items():
+        keys_by_kind[first] = [SEGMENTATION, *keys_by_kind[first]]
+        for what, names in keys_by_kind.items():
             used = ", ".join(f"{key} ({counts[key]:,})" for key in names if counts[key])
             if used:
                 rest = ", where there is no visible one" if what == "invisible" and not keys.modal else ""

@@ -116,10 +116,12 @@ class OwnFile:
             return self._from_seen(annotation, rate)
         whole = self._first(annotation, [SEGMENTATION, *self._keys.amodal])
         seen, hidden = self._first(annotation, self._keys.visible), self._first(annotation, self._keys.invisible)
-        told = seen is not None or hidden is not None
+        is_known = seen is not None or hidden is not None
         lacking = (None if rate == 0 else LACKING) if self._ordered else HIDDEN if rate else None
         dropped = None if whole else NO_AMODAL
-        return AnnotationMasks(whole or b"[]", seen, None if seen else hidden, None if told else lacking, dropped), None
+        return AnnotationMasks(
+            whole or b"[]", seen, None if seen else hidden, None if is_known else lacking, dropped
+        ), None
 
     def _from_seen(self, annotation: Annotation, rate: float | None) -> tuple[AnnotationMasks, str | None]:
         """`segmentation` is what is seen: the whole is another mask, or what is seen with what is not."""

@@ -104,7 +104,7 @@ class FishBowl(Dataset[FishBowlOptions]):
         """The rows that take part; fills the funnel, each row under the first reason that applies."""
         index, options = self._index, self.options
         rates = 1 - index.visible / np.maximum(index.amodal, 1)
-        wanted = options.rates.contains(rates) if options.rates else np.ones(len(rates), dtype=np.bool_)
+        inside = options.rates.contains(rates) if options.rates else np.ones(len(rates), dtype=np.bool_)
         reasons = {
             "frame skipped by frame_stride": index.frame % options.frame_stride != 0,
             "malformed mask": index.malformed,
@@ -113,7 +113,7 @@ class FishBowl(Dataset[FishBowlOptions]):
             "visible pixels but no amodal one": index.amodal == 0,
             "no visible pixel": index.visible == 0,
             APART: index.outside == index.visible,
-            f"occlusion rate outside {options.rates}": ~wanted,
+            f"occlusion rate outside {options.rates}": ~inside,
         }
         self.funnel.read = len(rates)
         left = np.ones(len(rates), dtype=np.bool_)

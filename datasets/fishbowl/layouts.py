@@ -28,9 +28,9 @@ def find_layout(card: DatasetCard, location: Location, split: str) -> FishLayout
         if not frames.is_dir():
             raise missing(card, location.root, f"{split}_data/{split}_frames")
         return SavosPickle(packed, frames, location.cache)
-    lacking = recordings.lacking() if recordings.clips() else f"a clip with objects.json (split {split!r})"
-    if lacking:
-        raise missing(card, location.root, lacking)
+    fault = recordings.lacking() if recordings.clips() else f"a clip with objects.json (split {split!r})"
+    if fault:
+        raise missing(card, location.root, fault)
     return recordings
 
 
@@ -38,9 +38,9 @@ def _recordings(card: DatasetCard, location: Location, split: str) -> Recordings
     """The clips under root/SPLIT; where it has none, those under the root itself."""
     images = location.images or location.root
     frames = images / split if (images / split).is_dir() else images
-    own = Recordings.under(location.root / split, frames, location.cache)
-    if own.clips():
-        return own
+    recordings = Recordings.under(location.root / split, frames, location.cache)
+    if recordings.clips():
+        return recordings
     whole = Recordings.under(location.root, images, location.cache)
     if whole.clips() and split != card.default_split:
         log.warning("%s has no folder %s: all of its clips are read as that split", location.root, split)

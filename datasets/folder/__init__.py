@@ -232,10 +232,10 @@ def _list(folder: Path, suffixes: tuple[str, ...], root: Path) -> Files:
 def _pairs(files: Mapping[str, Files], base: Path) -> dict[tuple[str, str], ObjectNames]:
     """The objects by image and number; raises `DatasetNotReady` with some of the names that lack a partner."""
     objects, lacking = paired(*(list(files[kind]) for kind in ("image", "visible", "amodal")))
-    told = [f"{name} (not in {', '.join(kinds)})" for name, kinds in sorted(lacking.items())]
-    if told:
+    unpaired = [f"{name} (not in {', '.join(kinds)})" for name, kinds in sorted(lacking.items())]
+    if unpaired:
         raise DatasetNotReady(
-            f"{base}: {len(told)} of {len(told) + len(objects)} names are not in all of image/, visible/ and amodal/: "
-            f"{some(told)}. Each object needs one file in each of the three."
+            f"{base}: {len(unpaired)} of {len(unpaired) + len(objects)} names are not in all of image/, visible/ and "
+            f"amodal/: {some(unpaired)}. Each object needs one file in each of the three."
         )
     return {(names.image, names.annotation): names for names in objects}

@@ -73,7 +73,7 @@ def _by_spelling(images: Sequence[str]) -> Mapping[str, str]:
         for ending in IMAGE_ENDINGS:
             if (base := _without(name, ending)) is not None:
                 shorter.setdefault(base, []).append(name)
-    return {**{base: own[0] for base, own in shorter.items() if len(own) == 1}, **known}
+    return {**{base: value[0] for base, value in shorter.items() if len(value) == 1}, **known}
 
 
 def _placed(
@@ -100,7 +100,7 @@ def _key(name: str, known: Mapping[str, str], endings: Sequence[str], number: in
     shorter = [(base, number) for ending in endings if (base := _without(name, ending)) is not None]
     if match:
         shorter.append((match[1], int(match[2])))
-    keys = (_key(base, known, endings, own) for base, own in shorter)
+    keys = (_key(base, known, endings, value) for base, value in shorter)
     return next((key for key in keys if key is not None), None)
 
 

@@ -46,8 +46,8 @@ def check_release(path: Path, annotations: Sequence[KinsAnnotation], asked: str 
     kinds = seen.keys() - {"neither"}
     keys = "v1 has segmentation and inmodal_seg, 2020 has a_segm and i_segm"
     if len(kinds) > 1 or "both" in kinds:
-        told = ", ".join(f"annotation {seen[kind].id} has the keys of {kind}" for kind in sorted(kinds))
-        raise DatasetNotReady(f"{path} mixes releases of KINS: {told} ({keys}). Each needs a file of its own.")
+        examples = ", ".join(f"annotation {seen[kind].id} has the keys of {kind}" for kind in sorted(kinds))
+        raise DatasetNotReady(f"{path} mixes releases of KINS: {examples} ({keys}). Each needs a file of its own.")
     if annotations and not kinds:
         raise DatasetNotReady(f"{path}: no annotation has the keys of a release of KINS ({keys})")
     if asked and kinds and kinds != {asked}:

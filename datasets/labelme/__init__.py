@@ -111,19 +111,19 @@ class Labelme(Indexed[LabelmeOptions]):
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """The objects of all files; raises `DatasetNotReady` where nothing says what is hidden."""
-        told = False
+        has_visible = False
         for path in files:
             file = read_json(path, LabelmeFile)
             photo = self._photo(path, file)
             objects, unknown = objects_of([part_of(k, s, self.options.words()) for k, s in enumerate(file.shapes)])
             for parts in objects:
                 record = self._record(path, file, photo, parts)
-                told |= record.visible is not None
+                has_visible |= record.visible is not None
                 yield record
             for part in unknown:
                 detail = f"{self._name(path)}, shape {part.index}: {part.shape.label}"
                 yield self._dropped(path, file, photo, part, UNKNOWN, detail)
-        if not told:
+        if not has_visible:
             raise DatasetNotReady(
                 f"{self._base}: no shape says what is seen or hidden of its object, so that all would count as in full "
                 f"view. What it takes: {self.card.get}. Other words: --set 'dataset.visible=[WORD]'"

@@ -68,14 +68,14 @@ def part_of(index: int, shape: Shape, words: Words) -> LabelledShape:
     """What a shape shows, by its flags, its description or its label."""
     label = shape.label.strip()
     set_flags = {name.strip().lower() for name, on in (shape.flags or {}).items() if on}
-    told = (shape.description or "").strip().lower()
+    description = (shape.description or "").strip().lower()
     by_label = None
-    for kind, own in words.items():
-        names = "|".join(map(re.escape, own))
+    for kind, spellings in words.items():
+        names = "|".join(map(re.escape, spellings))
         match = re.fullmatch(rf"(?i)(?:(.*?){SEPARATORS}+)?(?:{names})\)?|(?:{names}){SEPARATORS}+(.*)", label)
         if match and by_label is None:
             by_label, label = kind, (match[1] or match[2] or "").strip()
-    by_fact = next((kind for kind, own in words.items() if set_flags & set(own) or told in own), None)
+    by_fact = next((kind for kind, names in words.items() if set_flags & set(names) or description in names), None)
     return LabelledShape(index, by_fact or by_label, label, shape)
 
 
@@ -93,21 +93,21 @@ def objects_of(parts: Sequence[LabelledShape]) -> tuple[list[list[LabelledShape]
             alone.setdefault(part.label, []).append(part)
         else:
             groups.setdefault((part.label, group), []).append(part)
-    for (label, group), own in list(groups.items()):
+    for (label, group), members in list(groups.items()):
         others = [key for key in groups if key[1] == group and key[0]]
         if not label and len(others) == 1:  # a label that is nothing but the word
-            groups[others[0]] += own
+            groups[others[0]] += members
             del groups[label, group]
-    objects, unknown = [sorted(own, key=lambda part: part.index) for own in groups.values()], []
-    for own in alone.values():
-        kinds = [part.kind for part in own]
+    objects, unknown = [sorted(members, key=lambda part: part.index) for members in groups.values()], []
+    for members in alone.values():
+        kinds = [part.kind for part in members]
         if len(set(kinds)) == len(kinds):
-            objects.append(own)
+            objects.append(members)
         elif set(kinds) in ({None}, {"amodal"}):
-            objects += [[part] for part in own]
+            objects += [[part] for part in members]
         else:
-            unknown += own
-    return sorted(objects, key=lambda own: own[0].index), unknown
+            unknown += members
+    return sorted(objects, key=lambda members: members[0].index), unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ def masks_of(parts: Sequence[LabelledShape], height: int, width: int, where: str
     plain: MaskKind = "visible" if "amodal" in kinds and "visible" not in kinds else "amodal"
 
     def drawn(kind: MaskKind) -> rle.Code | None:
-        own = [part for part in parts if (part.kind or plain) == kind]
-        codes = [code_of(part.shape, height, width, f"{where}, shape {part.index}") for part in own]
+        members = [part for part in parts if (part.kind or plain) == kind]
+        codes = [code_of(part.shape, height, width, f"{where}, shape {part.index}") for part in members]
         return rle.union(codes, height, width) if codes else None
 
     amodal, visible, hidden = drawn("amodal"), drawn("visible"), drawn("hidden")

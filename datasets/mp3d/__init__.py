@@ -91,11 +91,11 @@ mp3d_eval/                    the images of mp3d_eval.zip (and mp3d_train/; else
 
     def image_folders(self) -> Sequence[Path]:
         """The unpacked archive; --image-root may hold it or be it."""
-        own = f"mp3d_{self.split}"
+        folder = f"mp3d_{self.split}"
         base = self.location.images or self.location.root
-        if self.location.images and not (base / own).is_dir():
+        if self.location.images and not (base / folder).is_dir():
             return [base]
-        return [base / own, base]
+        return [base / folder, base]
 
     def records(self, files: Sequence[Path]) -> Iterator[Record]:
         """All regions."""
@@ -152,9 +152,9 @@ def _records(
         region = convert(value, RegionEntry)
         lacking = images.lacking(id)
         if lacking or isinstance(region, str):
-            told = f"{path.name}: image {id}, region {k}"
+            name = f"{path.name}: image {id}, region {k}"
             reason, detail = lacking or (NO_FORMAT, str(region))
-            yield unreadable(id, str(k), told, reason, f"{told}: {detail}")
+            yield unreadable(id, str(k), name, reason, f"{name}: {detail}")
         else:
             yield _record(path, view, k, region)
 

@@ -43,11 +43,11 @@ class Mp3dWriter(Writer):
 
     def _region(self, sample: AmodalSample) -> dict[str, Any]:
         category = sample.query.category
-        own = int(category) if category and category.isdecimal() else None
+        number = int(category) if category and category.isdecimal() else None
         return {
             "segmentation": dict(rle.encode(sample.amodal)),
             "visible_mask": dict(rle.encode(sample.visible)),
-            "category_id": self._categories.number(category) if own is None else own,
+            "category_id": self._categories.number(category) if number is None else number,
             "isStuff": int(bool(sample.is_stuff)),
             "occlusion_rate": sample.occlusion_rate,
         }

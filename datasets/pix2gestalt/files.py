@@ -102,13 +102,13 @@ def _check_pairs(root: Path, names: Mapping[str, Sequence[str]]) -> None:
                 f"{found[_id(twice[0], kind)]}: remove one of each"
             )
     every = set().union(*by_id.values())
-    lacking = {kind: sorted(every - found.keys()) for kind, found in by_id.items() if len(found) < len(every)}
-    if not lacking:
+    absent = {kind: sorted(every - found.keys()) for kind, found in by_id.items() if len(found) < len(every)}
+    if not absent:
         return
-    told = "; ".join(f"{kind}/ lacks {len(n)}: {_spelled(n, kind, names[kind])}" for kind, n in lacking.items())
+    listed = "; ".join(f"{kind}/ lacks {len(n)}: {_spelled(n, kind, names[kind])}" for kind, n in absent.items())
     counts = ", ".join(f"{len(found)} in {kind}/" for kind, found in by_id.items())
     raise DatasetNotReady(
-        f"{root}: the folders must hold files of the same names, but there are {counts}; {told}. Unpack the archive "
+        f"{root}: the folders must hold files of the same names, but there are {counts}; {listed}. Unpack the archive "
         "again, or remove the names that are not in all of them. Names are the same but for each folder's ending "
         f"({', '.join(f'ID{ending}{SUFFIX}' for ending in ENDINGS.values())})."
     )
@@ -117,5 +117,5 @@ def _check_pairs(root: Path, names: Mapping[str, Sequence[str]]) -> None:
 def _spelled(ids: Sequence[str], kind: str, names: Sequence[str]) -> str:
     """Some of the files that a folder lacks, called as the others in it are."""
     ending = ENDINGS[kind] + SUFFIX
-    own = ending if any(name.endswith(ending) for name in names) else SUFFIX
-    return some([id + own for id in ids], MOST_NAMES)
+    suffix = ending if any(name.endswith(ending) for name in names) else SUFFIX
+    return some([id + suffix for id in ids], MOST_NAMES)

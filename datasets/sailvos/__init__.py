@@ -84,9 +84,9 @@ or, one folder a scene:
     def _scenes(self) -> list[Path]:
         """Those under root/SPLIT; where it has none, those under the root itself."""
         root = self.location.root
-        own = find_scenes(root / self.split)
-        if own:
-            return own
+        scenes = find_scenes(root / self.split)
+        if scenes:
+            return scenes
         whole = find_scenes(root)
         if whole and self.split != self.card.default_split:
             log.warning("%s has no folder %s: all of its scenes are read as that split", root, self.split)

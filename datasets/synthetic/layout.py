@@ -107,11 +107,11 @@ def plan(split: str, index: int) -> SceneLayout:
     Thin families at high rates need more than a hundred draws for a first one that leaves enough to see.
     """
     dice = scene_dice(split, index, 0)
-    wanted = wanted_rate(split, index)
+    rate = wanted_rate(split, index)
     family = dice.choice(FAMILIES)
     best: tuple[int, SceneLayout] | None = None
     for attempt in range(10_000):
-        draft = _draft(dice, family, wanted)
+        draft = _draft(dice, family, rate)
         if draft is not None and (best is None or draft[0] < best[0]):
             best = draft
         if best is not None and (best[0] <= TOLERANCE or attempt >= 99):
@@ -121,8 +121,8 @@ def plan(split: str, index: int) -> SceneLayout:
     return best[1]
 
 
-def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, SceneLayout] | None:
-    """One try: how far the hidden share is from `wanted` (thousandths), and the layout."""
+def _draft(dice: Dice, family: Family, rate: int) -> tuple[int, SceneLayout] | None:
+    """One try: how far the hidden share is from `rate` (thousandths), and the layout."""
     standing = family.upright and dice.chance(65)
     horizon = dice.between(250, 520) if standing else None
     cutout = cut_out(dice, family, standing)
@@ -131,11 +131,11 @@ def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, SceneLayout] |
     y = base - cutout.bottom() if standing else dice.between(14, 50)
     mask = cutout.at(x, y)
     area = int(mask.sum())
-    if not SMALLEST <= area <= LARGEST or area * (1000 - wanted) < LEAST_VISIBLE * 1000:
+    if not SMALLEST <= area <= LARGEST or area * (1000 - rate) < LEAST_VISIBLE * 1000:
         return None
     target = _Target(x, y, base, mask, standing)
-    front, hidden = _hide(dice, target, area * wanted // 1000)
-    if area - hidden < LEAST_VISIBLE or (hidden == 0) != (wanted == 0):
+    front, hidden = _hide(dice, target, area * rate // 1000)
+    if area - hidden < LEAST_VISIBLE or (hidden == 0) != (rate == 0):
         return None
     beside = _beside(dice, target) if dice.chance(40) else []
     behind = [_behind(dice, target) for _ in range(dice.between(1, 3))]
@@ -144,7 +144,7 @@ def _draft(dice: Dice, family: Family, wanted: int) -> tuple[int, SceneLayout] |
         cutout.put(x, y),
         *sorted(front + beside, key=lambda thing: thing.pose.y if standing else 0),
     )
-    return abs(hidden * 1000 // area - wanted), SceneLayout(things, len(behind), horizon)
+    return abs(hidden * 1000 // area - rate), SceneLayout(things, len(behind), horizon)
 
 
 class _Target(NamedTuple):

@@ -81,12 +81,12 @@ def _sam(settings: Segmenter) -> WeightsSource:
         train = "amodal-bench train --method sam-nano --dataset synthetic, whose model.safetensors belongs at {folder}"
         return WeightsSource("SAM nano of this project", "Apache-2.0", "a few MB", train)
     if Path(settings.checkpoint).name != OFFICIAL[settings.type]:
-        own = "put a .pth or .safetensors file of that size at {folder}; Meta's own is "
+        hint = "put a .pth or .safetensors file of that size at {folder}; Meta's own is "
         return WeightsSource(
             f"SAM {_TITLES[settings.type]}",
             "its own",
             _SIZES[settings.type],
-            f"{own}segmenter.checkpoint={OFFICIAL[settings.type]}",
+            f"{hint}segmenter.checkpoint={OFFICIAL[settings.type]}",
         )
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{OFFICIAL[settings.type]}"
     return WeightsSource(
@@ -99,8 +99,8 @@ def _sam(settings: Segmenter) -> WeightsSource:
 
 def _sam2(settings: Segmenter) -> WeightsSource:
     if not _pretrained.is_hub_id(settings.checkpoint):
-        own = "put a folder in transformers' format, as save_pretrained leaves it, at {folder}"
-        return WeightsSource("SAM 2", "its own", "its own", own)
+        hint = "put a folder in transformers' format, as save_pretrained leaves it, at {folder}"
+        return WeightsSource("SAM 2", "its own", "its own", hint)
     revision = f" --revision {settings.revision}" if settings.revision else ""
     # The repositories also hold the same weights for another library.
     get = f'hf download {settings.checkpoint}{revision} --exclude "*.pt" --local-dir {{folder}}'

@@ -19,10 +19,10 @@ def draw_points(visible: Mask, settings: Segmenter, rng: np.random.Generator) ->
     pixels = np.flatnonzero(visible)
     if not len(pixels):
         raise ValueError(f"no point can be drawn from an empty visible mask {visible.shape}")
-    wanted = settings.points
+    count = settings.points
     if settings.draw == "grid":
-        chosen = (2 * np.arange(wanted) + 1) * len(pixels) // (2 * wanted)
+        chosen = (2 * np.arange(count) + 1) * len(pixels) // (2 * count)
     else:
-        chosen = rng.choice(len(pixels), wanted, replace=len(pixels) < wanted)
+        chosen = rng.choice(len(pixels), count, replace=len(pixels) < count)
     rows, columns = np.divmod(pixels[chosen], visible.shape[1])
     return np.stack([columns, rows], axis=1).astype(np.float64)

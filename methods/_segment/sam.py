@@ -49,7 +49,7 @@ def load_sam(kind: str, path: Path) -> Sam:
         first = ", ".join(list(state)[:3]) or "nothing"
         raise Refused(f"{path} is no SAM checkpoint: it has no {POSITION}, but {first}, ...")
     width = state[POSITION].shape[-1]
-    found = next((name for name, own in WIDTHS.items() if own == width), None)
+    found = next((name for name, known in WIDTHS.items() if known == width), None)
     # Said before the model is built: that of vit_h takes a while and 2.6 GB.
     if found not in (None, kind) or (found is None and kind in WIDTHS):
         what = f"a {found} checkpoint" if found else f"a checkpoint of width {width} (nano, or of another project)"

@@ -35,7 +35,7 @@ def load_sam2(folder: Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
     try:
         with _quiet():
             processor = Sam2ImageProcessor.from_pretrained(folder, local_files_only=True)
-            model, told = Sam2Model.from_pretrained(
+            model, loading = Sam2Model.from_pretrained(
                 folder,
                 local_files_only=True,
                 dtype=torch.float32,
@@ -45,11 +45,11 @@ def load_sam2(folder: Path) -> tuple[Sam2Model, Sam2ImageProcessor]:
     except (SafetensorError, OSError, ValueError) as error:
         raise Refused(f"{folder}: not a whole SAM 2 folder: {str(error).splitlines()[0]}") from None
     faults = [
-        *(f"missing {name}" for name in sorted(told["missing_keys"])),
-        *(f"unknown {name}" for name in sorted(told["unexpected_keys"])),
+        *(f"missing {name}" for name in sorted(loading["missing_keys"])),
+        *(f"unknown {name}" for name in sorted(loading["unexpected_keys"])),
         *(
-            f"{name} is {tuple(given)}, expected {tuple(own)}"
-            for name, given, own in sorted(told["mismatched_keys"], key=lambda fault: str(fault[0]))
+            f"{name} is {tuple(found)}, expected {tuple(expected)}"
+            for name, found, expected in sorted(loading["mismatched_keys"], key=lambda fault: str(fault[0]))
         ),
     ]
     if faults:

@@ -21,11 +21,11 @@ class WeightAverage:
             return
         self._count += 1
         decay = min(self._decay, (1 + self._count) / (10 + self._count))
-        own, new = self._copy.state_dict(), network.state_dict()
+        averaged, new = self._copy.state_dict(), network.state_dict()
         floats = [name for name, value in new.items() if value.is_floating_point()]
-        torch._foreach_lerp_([own[name] for name in floats], [new[name] for name in floats], 1 - decay)
+        torch._foreach_lerp_([averaged[name] for name in floats], [new[name] for name in floats], 1 - decay)
         for name in new.keys() - set(floats):
-            own[name].copy_(new[name])
+            averaged[name].copy_(new[name])
 
     def network(self, network: nn.Module) -> nn.Module:
         """What to predict with."""

@@ -24,9 +24,11 @@ def on_own_colours(image: Image, mask: Mask, sigma: float, rng: np.random.Genera
     return np.where(mask[..., None], image, behind)
 
 
-def before_another(image: Image, mask: Mask, black: float, own: float, sigma: float, rng: np.random.Generator) -> Image:
-    """An object before black with probability `black`, before its own blurred colours with `own`, else as it is."""
-    chance = rng.random()
-    if chance < black:
+def before_another(
+    image: Image, mask: Mask, black: float, blurred: float, sigma: float, rng: np.random.Generator
+) -> Image:
+    """An object before black with probability `black`, before its own blurred colours with `blurred`, else as it is."""
+    draw = rng.random()
+    if draw < black:
         return np.where(mask[..., None], image, np.uint8(0))
-    return on_own_colours(image, mask, sigma, rng) if chance < black + own else image
+    return on_own_colours(image, mask, sigma, rng) if draw < black + blurred else image

@@ -63,18 +63,18 @@ def load(network: nn.Module, path: Path) -> None:
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Put tensors into a network; raises `Refused` naming the first missing, unknown and misshapen ones."""
-    own = network.state_dict()
+    expected = network.state_dict()
     faults = [
-        *(f"missing {name} {tuple(own[name].shape)}" for name in own if name not in state),
-        *(f"unknown {name} {tuple(state[name].shape)}" for name in state if name not in own),
+        *(f"missing {name} {tuple(expected[name].shape)}" for name in expected if name not in state),
+        *(f"unknown {name} {tuple(state[name].shape)}" for name in state if name not in expected),
         *(
-            f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
+            f"{name} is {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}"
+            for name in expected
+            if name in state and state[name].shape != expected[name].shape
         ),
     ]
     if faults:
         more = f"\n  ... and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         listed = "\n  ".join(faults[:_SHOWN])
         raise Refused(f"{origin} does not fit this network ({len(faults)} tensors differ):\n  {listed}{more}")
-    network.load_state_dict({name: value.to(own[name].dtype) for name, value in state.items()})
+    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()})

@@ -45,11 +45,11 @@ class CondDiff(Method[CondDiffParams]):
         """Refuse weights that were trained for another network or another noise."""
         if "params" not in metadata:
             return
-        stored, wanted = _stored(metadata["params"]), resolved(self.params)
+        stored, current = _stored(metadata["params"]), resolved(self.params)
         faults = [
             f"  {name}: trained with {before!r}, asked for {now!r}"
-            for name in bound_names(stored, wanted)
-            if (before := _at(stored, name)) != (now := _at(wanted, name))
+            for name in bound_names(stored, current)
+            if (before := _at(stored, name)) != (now := _at(current, name))
         ]
         if faults:
             raise Refused("these weights were trained with other parameters:\n" + "\n".join(faults))
@@ -97,14 +97,14 @@ class CondDiff(Method[CondDiffParams]):
         pairs = list(zip(queries, windows, strict=True))
         images = np.stack([cut_image(query.image, window, size) for query, window in pairs])
         visible = np.stack([cut_visible(query.visible, window, size, by_area) for query, window in pairs])
-        lacking = params.forward_batch - len(queries)
-        images = np.pad(images, ((0, lacking), (0, 0), (0, 0), (0, 0)))
-        visible = np.pad(visible, ((0, lacking), (0, 0), (0, 0)))
+        padding = params.forward_batch - len(queries)
+        images = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
+        visible = np.pad(visible, ((0, padding), (0, 0), (0, 0)))
         found = sample(
             self.network,
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(visible)[:, None],
-            [*seeds, *[0] * lacking],
+            [*seeds, *[0] * padding],
             params,
             self._device,
         ).numpy()
@@ -130,9 +130,9 @@ def _stored(text: str) -> dict[str, Any]:
     return params
 
 
-def bound_names(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def bound_names(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Dotted names of the parameters that weights are bound to."""
-    model = sorted({*stored.get("model", {}), *wanted["model"]})
+    model = sorted({*stored.get("model", {}), *current["model"]})
     return [*(f"model.{name}" for name in model), "diffusion.noise_d", "diffusion.forward"]
 
 

@@ -25,7 +25,7 @@ class LocalEmphasis(nn.Module):
 
 
 class Afg(nn.Module):
-    """The adaptive fusion gate: how much of the deep, how much of the shallow features, by channel and place."""
+    """The Adaptive Feature Gate (AFG): how much of the deep, how much of the shallow features, by channel and place."""
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The diffusion on masks: log-SNR schedule, forward process with the unilateral state transition, reverse step."""
+"""The diffusion on masks: log-SNR schedule, forward step with Unidirectional State Transition (UST), reverse step."""
 
 import math
 from dataclasses import dataclass
@@ -37,20 +37,20 @@ def keep_probability(t: Tensor, params: Diffusion, size: int) -> Tensor:
     return start + (stop - start) * t
 
 
-def ust(amodal: Tensor, visible: Tensor, keep: Tensor, chance: Tensor) -> Tensor:
+def ust(amodal: Tensor, visible: Tensor, keep: Tensor, uniform: Tensor) -> Tensor:
     """Eq. 4-5 at once: each pixel keeps the amodal value with probability `keep`, else it has the visible one.
 
-    `chance` is uniform in [0, 1). Two-class Gumbel-max sampling, step by step, has just this marginal.
+    `uniform` is uniform in [0, 1). Two-class Gumbel-max sampling, step by step, has just this marginal.
     """
-    kept = (chance < keep).to(amodal.dtype)
+    kept = (uniform < keep).to(amodal.dtype)
     return kept * amodal + (1 - kept) * visible
 
 
-def diffuse(amodal: Tensor, visible: Tensor, t: Tensor, noise: Tensor, chance: Tensor, params: Diffusion) -> Tensor:
-    """x_t (B, 1, S, S) of masks in {0, 1}, times (B, 1, 1, 1), standard normal `noise`, uniform `chance`."""
+def diffuse(amodal: Tensor, visible: Tensor, t: Tensor, noise: Tensor, uniform: Tensor, params: Diffusion) -> Tensor:
+    """x_t (B, 1, S, S) of masks in {0, 1}, times (B, 1, 1, 1), standard normal `noise`, `uniform` in [0, 1)."""
     size = amodal.shape[-1]
     start = {
-        "ust": lambda: ust(amodal, visible, keep_probability(t, params, size), chance),
+        "ust": lambda: ust(amodal, visible, keep_probability(t, params, size), uniform),
         "gaussian_gt": lambda: amodal,
         "gaussian_visible": lambda: visible,
     }[params.forward]()

@@ -1,4 +1,4 @@
-"""The visible-guided progressive ensemble (VGPE): the steps' predictions are held to the visible mask and vote."""
+"""The Visible-Guided Prediction Ensemble (VGPE): the steps' predictions are held to the visible mask and vote."""
 
 import torch
 from torch import Tensor

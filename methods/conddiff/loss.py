@@ -18,7 +18,7 @@ def structure_loss(logits: Tensor, target: Tensor, visible: Tensor, params: Loss
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     axes = (1, 2, 3)
     cross = entropy.mean() if params.legacy_bce else (weight * entropy).sum(axes) / weight.sum(axes)
-    chance = logits.sigmoid()
-    common = (weight * chance * target).sum(axes)
-    either = (weight * (chance + target)).sum(axes) - common
+    probability = logits.sigmoid()
+    common = (weight * probability * target).sum(axes)
+    either = (weight * (probability + target)).sum(axes) - common
     return (cross + 1 - (common + 1) / (either + 1)).mean()

@@ -41,7 +41,7 @@ class Diffusion(Settings):
     """The forward process of training and the reverse one of sampling.
 
     `noise_d` shifts the log-SNR by 2 ln(noise_d / size). `forward` is what Gaussian noise is added to: the
-    unilateral state transition, the amodal mask, or the visible mask.
+    Unidirectional State Transition (UST), the amodal mask, or the visible mask.
     """
 
     noise_d: float = Field(default=46.5, gt=0)
@@ -54,7 +54,7 @@ class Diffusion(Settings):
 
 
 class Vgpe(Settings):
-    """The visible-guided progressive ensemble (Eq. 11-12).
+    """The Visible-Guided Prediction Ensemble (VGPE, Eq. 11-12).
 
     `vote` decides the pixels that half of the steps call foreground: `ge` yes (Eq. 12), `gt` no. `scale` maps
     the mean prediction to [0, 1]: `affine` pixel by pixel, `minmax` by the extremes of the instance.

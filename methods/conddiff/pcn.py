@@ -1,4 +1,4 @@
-"""The progressive conditioning network: a PVTv2 that also sees x_t (ZOE) and the time (a token in every stage).
+"""The Pyramid Condition Network (PCN): a PVTv2 that also sees x_t (ZOE) and the time (a token in every stage).
 
 The timm model is an untouched child, so its weights keep their names under `backbone.`; attention and MLP are
 called part by part here because timm's own take no token beside the H * W patches.
@@ -95,8 +95,8 @@ def run_block(block: Any, x: Tensor, token: Tensor | None, shape: tuple[int, int
     """A transformer block on two streams: patches (B, N, d), and the token (B, 1, d) or None."""
     if token is None:
         return block(x, shape), None
-    attended, told = attend(block.attn, block.norm1(x), block.norm1(token), shape)
-    x, token = x + block.drop_path1(attended), token + block.drop_path1(told)
+    attended, attended_token = attend(block.attn, block.norm1(x), block.norm1(token), shape)
+    x, token = x + block.drop_path1(attended), token + block.drop_path1(attended_token)
     mlp = block.mlp
     x = x + block.drop_path2(mlp(block.norm2(x), shape))
     # The token has no place in the frame: it skips the depthwise convolution.
@@ -124,13 +124,13 @@ def attend(attn: Any, x: Tensor, token: Tensor, shape: tuple[int, int]) -> tuple
 
 
 def _changes(params: Model) -> dict[str, Any]:
-    given = {
+    settings = {
         "depths": params.depths,
         "embed_dims": params.dims,
         "num_heads": params.heads,
         "mlp_ratios": params.mlp_ratios,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _identity_projection() -> nn.Conv2d:

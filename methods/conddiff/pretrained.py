@@ -1,4 +1,4 @@
-"""Weights from elsewhere for the conditioning network: timm's, official PVTv2, CamoDiffusion's layout."""
+"""Weights from elsewhere for the Pyramid Condition Network (PCN): timm's, official PVTv2, CamoDiffusion's layout."""
 
 import re
 from collections.abc import Mapping
@@ -34,13 +34,13 @@ _ADDED = ("zoe.", "time.", "input_proj.")  # may be missing: they begin as they 
 def load_backbone(pcn: Pcn, params: Model, source: str) -> None:
     """Fill the network from a file, or (`auto`) from timm's cache or hub; raises `Refused` naming what does not fit."""
     state = _from_timm(params.backbone) if source == "auto" else convert(read(Path(source)))
-    own = pcn.state_dict()
-    state = {name: value for name, value in state.items() if name in own or not name.startswith(_ADDED)}
+    fresh = pcn.state_dict()
+    state = {name: value for name, value in state.items() if name in fresh or not name.startswith(_ADDED)}
     entry = "backbone.patch_embed.proj.weight"
-    lacking = own[entry].shape[1] - state[entry].shape[1] if entry in state else 0
-    if lacking > 0:  # the visible mask's channel begins unseen
-        state[entry] = F.pad(state[entry], (0, 0, 0, 0, 0, lacking))
-    kept = {name: value for name, value in own.items() if name.startswith(_ADDED)}
+    extra = fresh[entry].shape[1] - state[entry].shape[1] if entry in state else 0
+    if extra > 0:  # the visible mask's channel begins unseen
+        state[entry] = F.pad(state[entry], (0, 0, 0, 0, 0, extra))
+    kept = {name: value for name, value in fresh.items() if name.startswith(_ADDED)}
     weights.fit(pcn, {**kept, **state}, source)
 
 

@@ -54,8 +54,8 @@ class CondDiffTrainer(Trainer):
         device = image.device
         visible, amodal = visible.float(), amodal.float()
         t = torch.rand(len(image), 1, 1, 1).to(device)
-        noise, chance = torch.randn(amodal.shape).to(device), torch.rand(amodal.shape).to(device)
-        x = diffuse(amodal, visible, t, noise, chance, self.params.diffusion)
+        noise, uniform = torch.randn(amodal.shape).to(device), torch.rand(amodal.shape).to(device)
+        x = diffuse(amodal, visible, t, noise, uniform, self.params.diffusion)
         snr = log_snr(t.flatten(), self.params.diffusion.noise_d, amodal.shape[-1])
         seen = normalised(image)
         if self.config.channels_last:
@@ -73,9 +73,9 @@ class CondDiffTrainer(Trainer):
         diffusion = self.params.diffusion.model_copy(update={"steps": steps})
         method = CondDiff(self.params.model_copy(update={"diffusion": diffusion}))
         method.use(best, str(self.accelerator.device))
-        own = counts_of(method, self.val, indices[self.rank :: self.world], self.params.forward_batch)
-        padded = torch.full((-(-len(indices) // self.world), own.shape[1]), -1, dtype=torch.int64)
-        padded[: len(own)] = torch.from_numpy(own)
+        local = counts_of(method, self.val, indices[self.rank :: self.world], self.params.forward_batch)
+        padded = torch.full((-(-len(indices) // self.world), local.shape[1]), -1, dtype=torch.int64)
+        padded[: len(local)] = torch.from_numpy(local)
         counts = self.accelerator.gather(padded.to(self.accelerator.device)).cpu().numpy()
         full, inv = mean_scores(counts[counts[:, 0] >= 0])
         text = f"mIoU_full {full:.2f}, mIoU_inv {inv:.2f} on {len(indices)} of {self.watched}"

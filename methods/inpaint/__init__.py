@@ -112,9 +112,9 @@ class Inpaint(Method[InpaintParams]):
         windows = [find_window(query.visible, params.region) for query in queries]
         rngs = [np.random.default_rng(seed) for seed in seeds]
         visible = [self._seen(query, window) for query, window in zip(queries, windows, strict=True)]
-        given = [self._given(*parts) for parts in zip(queries, windows, visible, rngs, strict=True)]
-        log.debug("conditioned %d instances at %d pixels", len(given), params.resolution)
-        whole = self._fill(np.stack([one.x for one in given]), np.stack([one.area for one in given]), seeds)
+        conditioned = [self._conditioned(*parts) for parts in zip(queries, windows, visible, rngs, strict=True)]
+        log.debug("conditioned %d instances at %d pixels", len(conditioned), params.resolution)
+        whole = self._fill(np.stack([one.x for one in conditioned]), np.stack([one.area for one in conditioned]), seeds)
         log.debug("repainted them with %s", params.fill)
         points = [draw_points(mask, params.segmenter, rng) for mask, rng in zip(visible, rngs, strict=True)]
         logits = self._segmenter.segment(list(whole), points, visible)
@@ -125,7 +125,7 @@ class Inpaint(Method[InpaintParams]):
         """The visible mask at the resolution the models work on."""
         return cut_visible(query.visible, window, self.params.resolution, self.params.region.masks == "area")
 
-    def _given(self, query: AmodalQuery, window: Window, visible: Mask, rng: np.random.Generator) -> Conditioned:
+    def _conditioned(self, query: AmodalQuery, window: Window, visible: Mask, rng: np.random.Generator) -> Conditioned:
         image = cut_image(query.image, window, self.params.resolution)
         return condition(image, visible, self.params.condition, rng)
 

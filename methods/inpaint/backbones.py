@@ -86,8 +86,8 @@ def source(settings: Backbone) -> WeightsSource:
         train = "amodal-bench train --method inpaint-nano --dataset synthetic, whose pipeline belongs at {folder}"
         return WeightsSource("Inpainting nano of this project", "Apache-2.0", "a few MB", train)
     if not _pretrained.is_hub_id(settings.model):
-        own = "put a folder in the layout of diffusers, as save_pretrained leaves it, at {folder}"
-        return WeightsSource("An inpainting pipeline", "its own", "its own", own)
+        hint = "put a folder in the layout of diffusers, as save_pretrained leaves it, at {folder}"
+        return WeightsSource("An inpainting pipeline", "its own", "its own", hint)
     title, licence, size = _KNOWN.get(settings.model, ("An inpainting pipeline", "see its page", "see its page"))
     return WeightsSource(title, licence, size, _download(settings))
 
@@ -95,11 +95,11 @@ def source(settings: Backbone) -> WeightsSource:
 def _download(settings: Backbone) -> str:
     """The command that gets what is read, in one precision: repositories hold the same weights several times."""
     if settings.variant:
-        wanted, unwanted = [f"*.{settings.variant}.*", "*.json", "*.txt", "*.model"], []
+        included, excluded = [f"*.{settings.variant}.*", "*.json", "*.txt", "*.model"], []
     else:  # what lies beside model_index.json is for other programs
-        wanted, unwanted = ["*/*", "model_index.json"], ["*.fp16.*"]
-    chosen = [f'--include "{pattern}"' for pattern in wanted]
-    chosen += [f'--exclude "{pattern}"' for pattern in ["safety_checker/*", *unwanted]]
+        included, excluded = ["*/*", "model_index.json"], ["*.fp16.*"]
+    chosen = [f'--include "{pattern}"' for pattern in included]
+    chosen += [f'--exclude "{pattern}"' for pattern in ["safety_checker/*", *excluded]]
     revision = [f"--revision {settings.revision}"] if settings.revision else []
     return " ".join(["hf download", settings.model, *revision, *chosen, "--local-dir {folder}"])
 
@@ -125,9 +125,9 @@ def read(folder: Path) -> PipelineKind:
         )
     factor, latents = 2 ** (len(vae["block_out_channels"]) - 1), int(vae.get("latent_channels", 4))
     _check(folder / "vae", "makes latents of", latents, (16,) if flux else (4,))
-    wanted = {"sd": (4, 9), "xl": (4, 9), "flux": (4 * latents,), "fill": (8 * latents + 4 * factor**2,)}[family]
+    expected = {"sd": (4, 9), "xl": (4, 9), "flux": (4 * latents,), "fill": (8 * latents + 4 * factor**2,)}[family]
     inputs = int(_json(folder / body / "config.json").get("in_channels", 64 if flux else 4))
-    _check(folder / body, "takes", inputs, wanted)
+    _check(folder / body, "takes", inputs, expected)
     texts = tuple(part for part in ("text_encoder", "text_encoder_2") if (index.get(part) or [None])[0])
     return PipelineKind(family, inputs, factor, texts)
 
@@ -156,7 +156,7 @@ def _json(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _check(part: Path, verb: str, found: int, wanted: tuple[int, ...]) -> None:
-    if found not in wanted:
-        numbers = " or ".join(map(str, wanted))
+def _check(part: Path, verb: str, found: int, expected: tuple[int, ...]) -> None:
+    if found not in expected:
+        numbers = " or ".join(map(str, expected))
         raise Refused(f"{part} {verb} {found} channels, expected {numbers}: this is no inpainting model of its family")

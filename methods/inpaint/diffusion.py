@@ -73,10 +73,10 @@ class DiffusionFill:
     @torch.no_grad()
     def _painted(self, x: Floats, area: Mask, seeds: list[int]) -> Image:
         """The same for areas that are not empty."""
-        lacking = self._params.forward_batch - len(x)
-        pixels = torch.from_numpy(np.pad(x, ((0, lacking), (0, 0), (0, 0), (0, 0)), mode="edge")).permute(0, 3, 1, 2)
-        areas = torch.from_numpy(np.pad(area, ((0, lacking), (0, 0), (0, 0)), mode="edge"))[:, None].float()
-        latents = self.latents(pixels.to(self._device), areas.to(self._device), [*seeds, *[0] * lacking])
+        padding = self._params.forward_batch - len(x)
+        pixels = torch.from_numpy(np.pad(x, ((0, padding), (0, 0), (0, 0), (0, 0)), mode="edge")).permute(0, 3, 1, 2)
+        areas = torch.from_numpy(np.pad(area, ((0, padding), (0, 0), (0, 0)), mode="edge"))[:, None].float()
+        latents = self.latents(pixels.to(self._device), areas.to(self._device), [*seeds, *[0] * padding])
         found = bytes_of(decode(self.pipe.vae, latents)[: len(x)]).permute(0, 2, 3, 1)
         return found.contiguous().cpu().numpy()
 

@@ -60,10 +60,10 @@ class Denoising(Settings):
     @model_validator(mode="after")
     def _some_step_is_run(self) -> Self:
         if self.leakage == "strength" and self.strength > 0 and int(self.steps * self.strength) < 1:
-            least = ceil(1 / self.strength)
-            least += int(least * self.strength) < 1  # rounding
+            minimum = ceil(1 / self.strength)
+            minimum += int(minimum * self.strength) < 1  # rounding
             raise ValueError(
-                f"strength {self.strength} of {self.steps} steps is no step at all: raise steps to at least {least}, "
+                f"strength {self.strength} of {self.steps} steps is no step at all: raise steps to at least {minimum}, "
                 "or set strength to 0 for no inpainting"
             )
         return self

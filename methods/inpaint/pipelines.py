@@ -37,9 +37,9 @@ class _MaskGuided:
 
     null: Null | None = None
 
-    def prepare_mask_latents(self, *given: Any, **named: Any) -> tuple[Tensor, Tensor]:
+    def prepare_mask_latents(self, *args: Any, **named: Any) -> tuple[Tensor, Tensor]:
         """As the stock pipeline; with guidance the first half of the rows is the unconditional one."""
-        area, latents = super().prepare_mask_latents(*given, **named)  # type: ignore[misc]
+        area, latents = super().prepare_mask_latents(*args, **named)  # type: ignore[misc]
         if self.null is None:
             return area, latents
         _, rows = area.chunk(2)
@@ -66,13 +66,13 @@ class FillFlux(FluxFillPipeline):
     clean: Tensor  # scaled
     masked: Tensor  # not scaled: the stock method does it
 
-    def prepare_latents(self, image: Tensor, *given: Any, **named: Any) -> Any:  # noqa: ARG002
+    def prepare_latents(self, image: Tensor, *args: Any, **named: Any) -> Any:  # noqa: ARG002
         """As the stock pipeline, from `clean`."""
-        return super().prepare_latents(self.clean, *given, **named)
+        return super().prepare_latents(self.clean, *args, **named)
 
-    def prepare_mask_latents(self, mask: Tensor, masked_image: Tensor, *given: Any, **named: Any) -> Any:  # noqa: ARG002
+    def prepare_mask_latents(self, mask: Tensor, masked_image: Tensor, *args: Any, **named: Any) -> Any:  # noqa: ARG002
         """As the stock pipeline, from `masked`."""
-        return super().prepare_mask_latents(mask, self.masked, *given, **named)
+        return super().prepare_mask_latents(mask, self.masked, *args, **named)
 
 
 _CLASSES: dict[Family, Any] = {"sd": InpaintSd, "xl": InpaintXl, "flux": InpaintFlux, "fill": FillFlux}
@@ -166,11 +166,11 @@ def _quantized(kind: PipelineKind, settings: Backbone, device: str) -> dict[str,
 
 def set_scheduler(pipe: Any, kind: PipelineKind, name: str | None, memoryless: bool) -> None:
     """The scheduler called `name`, or the folder's own; for Eq. 7 DDIM in place of an own one that has a memory."""
-    own = type(pipe.scheduler).__name__
+    current = type(pipe.scheduler).__name__
     known = {scheduler.__name__: scheduler for scheduler in pipe.scheduler.compatibles}
     if name is not None and name not in known:
         raise UnknownName("scheduler", name, known)
-    chosen = name or own
+    chosen = name or current
     if memoryless and chosen not in _MEMORYLESS:
         if name is not None or kind.flux:
             raise Refused(
@@ -178,7 +178,7 @@ def set_scheduler(pipe: Any, kind: PipelineKind, name: str | None, memoryless: b
                 f"set backbone.scheduler to one of {', '.join(sorted(set(_MEMORYLESS) & set(known)))}"
             )
         chosen = "DDIMScheduler"
-    if chosen != own:
+    if chosen != current:
         # Where the folder does not say it, DDIM would cut latents at [-1, 1] and PNDM warm up with steps of its own.
         pipe.scheduler = known[chosen].from_config(
             {"clip_sample": False, "skip_prk_steps": True, **pipe.scheduler.config}

@@ -37,9 +37,9 @@ def embeddings(folder: Path, kind: PipelineKind, settings: Backbone, prompt: str
     once, and the cache keeps the result under a digest of the encoders' files. Raises `Refused` where there is
     neither, or where the file is for another prompt.
     """
-    own = folder / FILE
-    if own.is_file():
-        found = _shipped(own, kind, prompt)
+    shipped = folder / FILE
+    if shipped.is_file():
+        found = _shipped(shipped, kind, prompt)
     elif kind.texts:
         found = _remembered(folder, kind, settings, prompt, device)
     else:
@@ -57,9 +57,9 @@ def _shipped(path: Path, kind: PipelineKind, prompt: str) -> Embeddings:
         raise Refused(f"{path} is damaged: {error}") from error
     if made_for != prompt:
         raise Refused(f"{path} is for the prompt {made_for!r}, asked for {prompt!r}: there are no text encoders for it")
-    lacking = [name for name in _NAMES[kind.family] if name.removeprefix("negative_") not in found]
-    if lacking:
-        raise Refused(f"{path} lacks {', '.join(lacking)}; it has {', '.join(sorted(found))}")
+    missing = [name for name in _NAMES[kind.family] if name.removeprefix("negative_") not in found]
+    if missing:
+        raise Refused(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(found))}")
     return {name: found.get(name, found[name.removeprefix("negative_")]) for name in _NAMES[kind.family]}
 
 

@@ -192,12 +192,12 @@ class InpaintTrainer(Trainer):
         self, model: nn.Module, latents: Tensor, known: Tensor, mask: Tensor, noise: Tensor, t: Tensor
     ) -> Tensor:
         noised = self.scheduler.add_noise(latents, noise, t)
-        given = torch.cat([noised, mask, known], dim=1)
+        inputs = torch.cat([noised, mask, known], dim=1)
         if self.config.channels_last:
-            given = given.contiguous(memory_format=torch.channels_last)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         text = torch.zeros(len(latents), 1, TEXT, device=latents.device)
         with self.accelerator.autocast():
-            found: Tensor = model(given, t.to(latents.device), text, return_dict=False)[0]
+            found: Tensor = model(inputs, t.to(latents.device), text, return_dict=False)[0]
         return found.float()
 
 

@@ -125,10 +125,10 @@ class SegmenterTrainer(Trainer):
         with self.accelerator.autocast():
             logits, predicted = self.model(image.float(), points)
         logits, target = logits.float(), mask.float()
-        chance = logits.sigmoid()
+        probability = logits.sigmoid()
         entropy = F.binary_cross_entropy_with_logits(logits, target)
-        overlap = 2 * (chance * target).sum(dim=(1, 2)) + 1
-        dice = 1 - overlap / (chance.sum(dim=(1, 2)) + target.sum(dim=(1, 2)) + 1)
+        overlap = 2 * (probability * target).sum(dim=(1, 2)) + 1
+        dice = 1 - overlap / (probability.sum(dim=(1, 2)) + target.sum(dim=(1, 2)) + 1)
         quality = F.mse_loss(predicted.float(), iou(logits > 0, mask))
         return entropy + dice.mean() + 0.1 * quality
 

@@ -27,7 +27,7 @@ def polygons(mask: Mask) -> list[list[float]]:
     of_part: dict[int, list[Points]] = {}
     for part, loop in zip(parts, loops, strict=True):
         of_part.setdefault(part, []).append(loop)
-    return [_flat(_joined(own)) for own in of_part.values()]
+    return [_flat(_joined(walks)) for walks in of_part.values()]
 
 
 def polygon(mask: Mask) -> list[float]:

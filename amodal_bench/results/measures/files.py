@@ -111,10 +111,10 @@ def with_measures(
     for name in dict.fromkeys(metric.measure for metric in metrics if metric.measure):
         stored = measured(folder, record, MEASURES[name])
         table = stored.read().to_pandas().set_index("id")
-        lacking = ~frame["id"].isin(table.index)
-        if lacking.any() or table.index.has_duplicates:
+        without = ~frame["id"].isin(table.index)
+        if without.any() or table.index.has_duplicates:
             raise RunDamaged(
-                f"{stored.path} has not just one row of each instance ({int(lacking.sum())} have none): make it again "
+                f"{stored.path} has not just one row of each instance ({int(without.sum())} have none): make it again "
                 f"with `{stored.command}`"
             )
         frame = frame.assign(**{column: table[column].loc[frame["id"]].to_numpy() for column in table.columns})

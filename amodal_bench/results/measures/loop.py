@@ -78,7 +78,7 @@ class _Piece:
 
     start: int
     rows: pa.Table
-    lacking: tuple[MeasureFile, ...]
+    missing: tuple[MeasureFile, ...]
 
 
 class _Loop:
@@ -107,12 +107,12 @@ class _Loop:
         tables = (self._with_indices(piece.rows, plan) for piece in self._noting(waiting))
         for table in self._results(tables, total, opened):
             piece = waiting.pop(0)
-            told = [f"{row['id']} ({row['error']})" for row in table.to_pylist() if row["error"] is not None]
-            errors += told
-            if not told:
-                for one in piece.lacking:
+            failures = [f"{row['id']} ({row['error']})" for row in table.to_pylist() if row["error"] is not None]
+            errors += failures
+            if not failures:
+                for one in piece.missing:
                     one.write_part(piece.start, table)
-            self._reporter.advance(len(table), len(told))
+            self._reporter.advance(len(table), len(failures))
         if errors:
             raise Incomplete(
                 f"{self._folder.path}: {len(errors)} instances could not be measured, the first: {errors[0]}. What was "
@@ -152,9 +152,9 @@ class _Loop:
             if not len(masks):
                 continue
             self._starts.append(here)
-            lacking = tuple(one for one in self._missing if not one.has_part(here, masks["id"]))
-            if lacking:
-                waiting.append(_Piece(here, masks, lacking))
+            missing = tuple(one for one in self._missing if not one.has_part(here, masks["id"]))
+            if missing:
+                waiting.append(_Piece(here, masks, missing))
                 yield waiting[-1]
             else:
                 self._reporter.advance(len(masks), 0)

@@ -224,7 +224,7 @@ class _Check:
         """What a fault is worth: the scores of the counts as stored, and as they were counted again."""
         names = ("mIoU_full", "mIoU_inv")
         pairs = zip(names, self._found.stored.means, self._found.recounted.means, strict=True)
-        told = [f"{name} {before:.4f} as stored, {after:.4f} counted again" for name, before, after in pairs
+        changes = [f"{name} {before:.4f} as stored, {after:.4f} counted again" for name, before, after in pairs
                 if abs(before - after) > 1e-9]  # fmt: skip
-        if told:
-            self.differences.append(f"scores ({DEFAULT}): {'; '.join(told)}")
+        if changes:
+            self.differences.append(f"scores ({DEFAULT}): {'; '.join(changes)}")

@@ -62,10 +62,10 @@ def sound_parts(folder: RunFolder) -> tuple[list[Path], list[str]]:
 
 def check_lengths(found: dict[str, int]) -> Iterator[str]:
     """All tables have as many rows as instances.parquet."""
-    wanted = found.get("instances.parquet")
+    expected = found.get("instances.parquet")
     for name, length in found.items():
-        if wanted is not None and length != wanted:
-            yield f"{name} has {length} rows, instances.parquet {wanted}"
+        if expected is not None and length != expected:
+            yield f"{name} has {length} rows, instances.parquet {expected}"
 
 
 def check_counts(record: dict[str, Any], planned: int | None, statuses: Counter[str]) -> Iterator[str]:

@@ -45,18 +45,18 @@ class Ledger:
             return
         first = found[:SHOWN].tolist()
         ids = table["id"].take(pa.array(first)).to_pylist()
-        told = [f" ({details[row]})" if details is not None else "" for row in first]
-        examples = tuple(f"{id}{text}" for id, text in zip(ids, told, strict=True))
+        texts = [f" ({details[row]})" if details is not None else "" for row in first]
+        examples = tuple(f"{id}{text}" for id, text in zip(ids, texts, strict=True))
         self.merge({kind: Problem(count=len(found), examples=examples)})
 
     def merge(self, others: Mapping[str, Problem]) -> None:
         """Take in what another ledger found in later rows."""
         for kind, other in others.items():
-            own = self.problems.get(kind, Problem(count=0, examples=()))
+            before = self.problems.get(kind, Problem(count=0, examples=()))
             self.problems[kind] = Problem(
-                count=own.count + other.count,
-                examples=(*own.examples, *other.examples)[:SHOWN],
-                columns=_in_order({*own.columns, *other.columns}),
+                count=before.count + other.count,
+                examples=(*before.examples, *other.examples)[:SHOWN],
+                columns=_in_order({*before.columns, *other.columns}),
             )
 
     def lines(self) -> list[str]:

@@ -17,5 +17,5 @@ class PieceOrders(Settings):
 
     @property
     def sixteen(self) -> bool:
-        """Whether the method was given other visible masks than the truth's, so that a row has sixteen counts."""
+        """Whether the method was given other visible masks than the ground truth's: rows then have sixteen counts."""
         return bool(self.record["spec"]["visible"] != TRUTH)

@@ -38,15 +38,15 @@ class Sums(Settings):
         """Of counts (N, 8) or (N, 16)."""
         names = (*COLUMNS, *GIVEN_COLUMNS)[: counts.shape[1]]
         scores = score(pd.DataFrame(counts, columns=list(names)), find_protocol(DEFAULT))
-        both = (scores.values(metric)[scores.who(metric)] for metric in (FULL, INVISIBLE))
+        both = (scores.values(metric)[scores.counted_for(metric)] for metric in (FULL, INVISIBLE))
         full, invisible = (values[~np.isnan(values)] for values in both)
         return cls(
             full=float(full.sum()), n_full=len(full), invisible=float(invisible.sum()), n_invisible=len(invisible)
         )
 
     def __add__(self, other: "Sums") -> "Sums":
-        own, more = self.model_dump(), other.model_dump()
-        return Sums(**{name: own[name] + more[name] for name in own})
+        sums, more = self.model_dump(), other.model_dump()
+        return Sums(**{name: sums[name] + more[name] for name in sums})
 
     @property
     def means(self) -> tuple[float, float]:
@@ -102,12 +102,12 @@ class Examiner:
         if self._dataset is not None:
             counts = self._recount(self._dataset, rows.to_pylist(), stored, ledger, unreadable)
             again = sums if np.array_equal(counts, stored) else Sums.of(counts)
-        lacking = unreadable.problems.get(UNREADABLE)
+        unread = unreadable.problems.get(UNREADABLE)
         return PieceReport(
             seen=len(table),
-            rows=len(rows) - (lacking.count if lacking else 0),
+            rows=len(rows) - (unread.count if unread else 0),
             problems=ledger.problems,
-            unreadable=lacking,
+            unreadable=unread,
             stored=sums,
             recounted=again,
         )
@@ -127,8 +127,8 @@ class Examiner:
                 continue
             differing = [name for name, value in found.items() if row[name] != value]
             if differing:
-                told = [f"{name} stored {row[name]!r}, recomputed {found[name]!r}" for name in differing]
-                ledger.add(DIFFERS, f"{row['id']} ({', '.join(told)})", differing)
+                changes = [f"{name} stored {row[name]!r}, recomputed {found[name]!r}" for name in differing]
+                ledger.add(DIFFERS, f"{row['id']} ({', '.join(changes)})", differing)
             now = {**row, **found}
             counts[index] = [now[name] for name in names]
         return counts
@@ -145,6 +145,6 @@ def recounted(dataset: AnyDataset, row: dict[str, Any]) -> Row:
 
 
 def _mask(row: dict[str, Any], held: Held) -> Mask:
-    """The stored mask (H, W) in the truth's size, which its code was checked for."""
+    """The stored mask (H, W) in the ground truth's size, which its code was checked for."""
     height, width = held.shape
     return rle.decode({"size": [height, width], "counts": row["counts"]})

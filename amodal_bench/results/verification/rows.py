@@ -25,8 +25,8 @@ GROUP = "_group"  # the group that the plan gives a row's id; null where it is n
 def check_rows(table: pa.Table, sixteen: bool, ledger: Ledger) -> pa.Table:
     """The finished rows whose mask can be decoded; what is wrong with all rows goes into the ledger.
 
-    `sixteen`: whether the method was given other visible masks than the truth's. `table` has the columns of `STORED`,
-    `PAIRED` and `GROUP`.
+    `sixteen`: whether the method was given other visible masks than the ground truth's. `table` has the columns of
+    `STORED`, `PAIRED` and `GROUP`.
     """
     _check_names(table, ledger)
     table = _kept(table, _true(table[PAIRED]))
@@ -62,8 +62,8 @@ def _check_names(table: pa.Table, ledger: Ledger) -> None:
     ledger.where("not in plan.parquet", table, ~_true(planned))
     differing = pc.and_(planned, pc.not_equal(table["group_id"], table[GROUP]))
     groups = zip(table["group_id"].to_pylist(), table[GROUP].to_pylist(), strict=True)
-    told = [f"stored {own}, planned {planned}" for own, planned in groups]
-    ledger.where("group_id that is not the plan's", table, _true(differing), told)
+    details = [f"stored {stored_group}, planned {planned}" for stored_group, planned in groups]
+    ledger.where("group_id that is not the plan's", table, _true(differing), details)
 
 
 def _other_names(id: str, image: str, annotation: str) -> bool:
@@ -76,10 +76,10 @@ def _other_names(id: str, image: str, annotation: str) -> bool:
 
 def _complete(rows: pa.Table, sixteen: bool, ledger: Ledger) -> pa.Table:
     needed = (*COLUMNS, "height", "width", "size", "counts", *(GIVEN_COLUMNS if sixteen else ()))
-    lacking = [name for name in needed if rows[name].null_count]
-    if lacking:
-        wrong = reduce(np.logical_or, (_true(pc.is_null(rows[name])) for name in lacking))
-        ledger.where(f"finished, but without {', '.join(lacking)}", rows, wrong)
+    missing = [name for name in needed if rows[name].null_count]
+    if missing:
+        wrong = reduce(np.logical_or, (_true(pc.is_null(rows[name])) for name in missing))
+        ledger.where(f"finished, but without {', '.join(missing)}", rows, wrong)
         rows = _kept(rows, ~wrong)
     if not sixteen:
         kind = "counts of another visible mask (v8 to v15), where the spec has the truth's"
@@ -91,8 +91,8 @@ def _check_counts(rows: pa.Table, counts: Counts, ledger: Ledger) -> None:
     ledger.where("counts below 0", rows, counts.min(axis=1) < 0)
     pixels = rows["height"].to_numpy().astype(np.int64) * rows["width"].to_numpy()
     totals = counts.sum(axis=1)
-    told = [f"they add up to {a}, the image has {b} pixels" for a, b in zip(totals, pixels, strict=True)]
-    ledger.where("counts that do not add up to height x width", rows, totals != pixels, told)
+    details = [f"they add up to {a}, the image has {b} pixels" for a, b in zip(totals, pixels, strict=True)]
+    ledger.where("counts that do not add up to height x width", rows, totals != pixels, details)
     ledger.where("counts of an empty amodal mask", rows, _total(counts, AMODAL) == 0)
 
 
@@ -106,8 +106,8 @@ def _with_masks(rows: pa.Table, counts: Counts, ledger: Ledger) -> pa.Table:
     if len(rows):
         # One at a time: pycocotools counts the masks of one call in a byte.
         areas = np.array([rle.area(code) for code, good in zip(codes, sound, strict=True) if good], dtype=np.int64)
-        told = [f"mask {a} pixels, counts {b}" for a, b in zip(areas, expected, strict=True)]
-        ledger.where("masks of another area than their counts say", rows, areas != expected, told)
+        details = [f"mask {a} pixels, counts {b}" for a, b in zip(areas, expected, strict=True)]
+        ledger.where("masks of another area than their counts say", rows, areas != expected, details)
     return rows
 
 
@@ -119,9 +119,9 @@ def _fault(code: rle.Code, height: int, width: int) -> str:
     return ""
 
 
-def _kept(rows: pa.Table, wanted: Bools) -> pa.Table:
+def _kept(rows: pa.Table, kept: Bools) -> pa.Table:
     """These rows; not copied where they are all, as masks may be large."""
-    return rows if wanted.all() else rows.filter(pa.array(wanted))
+    return rows if kept.all() else rows.filter(pa.array(kept))
 
 
 def _lists(rows: pa.Table, *names: str) -> list[list[Any]]:

@@ -64,8 +64,8 @@ def test_the_coefficients_of_ten_steps() -> None:
 def gumbel_step(amodal: Any, keep: float, generator: Any) -> Any:
     """One transition of Eq. 4 by Gumbel-max over the classes (amodal, visible); visible is absorbing."""
     weights = torch.tensor([max(keep, 1e-300), max(1 - keep, 1e-300)], dtype=torch.float64).log()
-    chance = torch.rand((*amodal.shape, 2), generator=generator, dtype=torch.float64)
-    gumbel = -torch.log(-torch.log(chance.clamp(1e-300, 1 - 1e-16)))
+    uniform = torch.rand((*amodal.shape, 2), generator=generator, dtype=torch.float64)
+    gumbel = -torch.log(-torch.log(uniform.clamp(1e-300, 1 - 1e-16)))
     return amodal & ((weights + gumbel).argmax(-1) == 0)
 
 
@@ -82,13 +82,13 @@ def test_ten_gumbel_steps_have_the_closed_forms_marginal() -> None:
 
 def test_the_transition_changes_only_pixels_in_which_the_masks_differ() -> None:
     generator = torch.Generator().manual_seed(1)
-    amodal, visible, chance = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(3))
+    amodal, visible, uniform = (torch.rand(1, 1, 64, 64, generator=generator) for _ in range(3))
     amodal, visible = (amodal > 0.4).float(), (visible > 0.6).float()
-    mixed = ust(amodal, visible, torch.tensor(0.3), chance)
+    mixed = ust(amodal, visible, torch.tensor(0.3), uniform)
     assert torch.equal(mixed[amodal == visible], amodal[amodal == visible])
     assert set(mixed.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(ust(amodal, visible, torch.tensor(1.0), chance), amodal)
-    assert torch.equal(ust(amodal, visible, torch.tensor(0.0), chance), visible)
+    assert torch.equal(ust(amodal, visible, torch.tensor(1.0), uniform), amodal)
+    assert torch.equal(ust(amodal, visible, torch.tensor(0.0), uniform), visible)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_noise_is_added_to(forward: str, mean: float) -> None:
     generator = torch.Generator().manual_seed(2)
     shape = (4, 1, 64, 64)
     t = torch.full((4, 1, 1, 1), 0.5)
-    noise, chance = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
+    noise, uniform = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
     params = Diffusion.model_validate({"forward": forward, "noise_d": 64})
-    x = diffuse(torch.ones(shape), torch.zeros(shape), t, noise, chance, params)
+    x = diffuse(torch.ones(shape), torch.zeros(shape), t, noise, uniform, params)
     assert float(x.mean() / math.sqrt(0.5) + 1) / 2 == pytest.approx(mean, abs=0.02)

@@ -47,13 +47,8 @@ def test_a_batch_is_decoded_as_the_package_decodes_one_image() -> None:
 
 
 def test_ellipses_are_learned(ellipses: Any, start: Start) -> None:
-<<<<<<< HEAD
-    config = {**TINY, "epochs": 25, "pieces": 0, "black": 0, "own": 0, "soften": 0, "warmup": 10, "val_every": 25}
-    run = start(SamTraining.model_validate(config))
-=======
     config = {**TINY, "epochs": 15, "pieces": 0, "black": 0, "own": 0, "soften": 0, "warmup": 10, "val_every": 15}
-    run = start(Training.model_validate(config))
->>>>>>> trim
+    run = start(SamTraining.model_validate(config))
     train(ellipses(8), ellipses(8), run)
     rows = read(run.out / "train_log.csv")
     assert float(rows[-1]["val_iou"]) > 75
