@@ -29,7 +29,15 @@ class Code(TypedDict):
 
 def encode(mask: Mask) -> Code:
     """Code of a bool mask (H, W)."""
-    code: Code = coco.encode(np.asfortranarray(mask.view(np.uint8)))
+    # Codes run down the columns. To turn the array around takes as long as to encode it: only the mask's box is turned.
+    turned = np.zeros(mask.shape[::-1], dtype=np.uint8)
+    rows = np.flatnonzero(mask.any(axis=1))
+    if len(rows):
+        top, bottom = rows[0], rows[-1] + 1
+        columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+        left, right = columns[0], columns[-1] + 1
+        turned[left:right, top:bottom] = mask[top:bottom, left:right].T
+    code: Code = coco.encode(turned.T)
     return code
 
 
