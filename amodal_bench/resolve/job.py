@@ -98,10 +98,10 @@ def open_dataset(
 def check_first_id(name: str, dataset: AnyDataset) -> None:
     """Raise `Refused` where the ids are not this dataset's, as those of a copied adapter that kept a name are not."""
     first = next(iter(dataset.ids()), None)
-    own = f"{name}/{dataset.split}/"
-    if isinstance(first, str) and not first.startswith(own):
+    prefix = f"{name}/{dataset.split}/"
+    if isinstance(first, str) and not first.startswith(prefix):
         raise Refused(
-            f"the dataset {name!r} gives ids of another: the first is {first!r}, expected {own}IMAGE/ANN; "
+            f"the dataset {name!r} gives ids of another: the first is {first!r}, expected {prefix}IMAGE/ANN; "
             "make them with self.id_of(image, annotation)"
         )
 
