@@ -67,7 +67,7 @@ def test_no_preset_repeats_another() -> None:
 def test_tables_name_presets_that_exist() -> None:
     tables = sorted((CONFIGS / "tables").glob("*.yaml"))
     rows = [row for table in tables for row in yaml.safe_load(table.read_text())["rows"]]
-    named = {row.get(key, "") for row in rows for key in ("preset", "who")}
+    named = {row.get(key, "") for row in rows for key in ("preset", "method_id")}
     wanted = {name for name in named if name.startswith("inpaint")}
     assert wanted <= set(NAMES)
     assert {*PLAIN, "inpaint-baseline-sdxl", "inpaint-sdxl-no-mask"} <= wanted
