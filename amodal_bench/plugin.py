@@ -19,11 +19,13 @@ from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 class Settings(BaseModel):
     """Base of every method's Params and every dataset's Options: frozen, an unknown key is an error.
 
-    `old_names` maps what a field was called before to its name: files that were written then are read.
+    `old_names` maps what a field was called before to its name: files that were written then are read. Of those fields,
+    the ones in `kept_names` stand in keys and records under their old name, so that no run changes its key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     old_names: ClassVar[Mapping[str, str]] = {}
+    kept_names: ClassVar[Mapping[str, str]] = {}  # name -> the one in keys and records
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """The window of the image that the network sees, into the network's frame and back. No torch here."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,17 @@ class CropSettings(Settings):
     """What part of the image the network sees.
 
     `box`: the visible mask's box, `enlarge` times as long and wide, cut at the image's edge. `square`: a square
-    of `enlarge` times the box's longer side but at least `least` of the image's longer side, moved into the image
+    of `enlarge` times the box's longer side but at least `min_side` of the image's longer side, moved into the image
     and cut where it is larger. `none`: the whole image. All are resized to the network's size, `masks` by
     nearest pixel or by area.
     """
 
+    old_names: ClassVar = {"least": "min_side"}
+    kept_names: ClassVar = {"min_side": "least"}
+
     mode: Literal["box", "square", "none"] = "box"
     enlarge: float = Field(default=2.0, ge=1.0)
-    least: float = Field(default=0.0, ge=0.0, le=1.0)
+    min_side: float = Field(default=0.0, ge=0.0, le=1.0)
     masks: Literal["nearest", "area"] = "nearest"
 
 
@@ -45,7 +48,7 @@ def find_window(
         return Window(0, 0, *visible.shape)
     if crop.mode == "box":
         return enlarged(visible, factor, shift)
-    return _square(visible, factor, crop.least, shift)
+    return _square(visible, factor, crop.min_side, shift)
 
 
 def recall(amodal: Mask, window: Window) -> float:

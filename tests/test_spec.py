@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import Settings
+from amodal_bench.resolve.voting import Voting
 from amodal_bench.store.spec import RunSpec, instance_seed, resolved
 
 BASE: dict[str, Any] = {
@@ -80,3 +81,19 @@ def test_the_keys_of_what_was_run_before_stay() -> None:
     assert RunSpec(**BASE).key() == "4c2112863330"
     assert RunSpec(**BASE, checkpoint="c").key() == "b73611519500"
     assert RunSpec(**BASE, pretrained="c").key() == RunSpec(**BASE, checkpoint="c").key()
+
+
+def test_a_renamed_field_stands_in_keys_as_it_did() -> None:
+    class Inner(Settings):
+        old_names = {"w": "guidance_weight"}
+        kept_names = {"guidance_weight": "w"}
+        guidance_weight: float = 0.75
+
+    class Outer(Settings):
+        inner: Inner = Inner()
+        steps: int = 3
+
+    assert resolved(Outer()) == {"inner": {"w": 0.75}, "steps": 3}
+    assert resolved(Outer.model_validate({"inner": {"w": 2}})) == {"inner": {"w": 2.0}, "steps": 3}
+    voting = Voting.model_validate({"samples": 3, "vote": "mean"})
+    assert (voting.vote, resolved(voting)) == ("at_least_half", {"samples": 3, "vote": "mean"})

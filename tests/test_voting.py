@@ -21,7 +21,7 @@ def stack(*rows: str) -> Mask:
 
 
 @pytest.mark.parametrize(
-    ("vote", "wanted"), [("majority", "0001"), ("mean", "0011"), ("union", "0111"), ("first", "0101")]
+    ("vote", "wanted"), [("majority", "0001"), ("at_least_half", "0011"), ("union", "0111"), ("first", "0101")]
 )
 def test_votes_of_four(vote: str, wanted: str) -> None:
     masks = stack("0101", "0011", "0011", "0001")

@@ -3,25 +3,39 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from amodal_bench.plugin import AnyMethod, Method, MethodCard, Runtime, Settings
 from amodal_bench.resolve.asking import asked
 from amodal_bench.types import AmodalQuery, Mask
 
 
+def _as_named_now(vote: object) -> object:
+    return "at_least_half" if vote == "mean" else vote
+
+
+def _as_kept(vote: str) -> str:
+    return "mean" if vote == "at_least_half" else vote
+
+
+# `at_least_half` was called `mean`: it is read so too, and stands so in keys and records.
+Vote = Annotated[
+    Literal["majority", "at_least_half", "union", "first"], BeforeValidator(_as_named_now), PlainSerializer(_as_kept)
+]
+
+
 class Voting(Settings):
     """How many masks are drawn for a query, and what becomes of them.
 
-    `majority`: pixels in more than half of the masks. `mean`: in at least half. `union`: in any. `first`: the
+    `majority`: pixels in more than half of the masks. `at_least_half`, `union` (in any): as they say. `first`: the
     first mask alone, which equals no voting at all.
     """
 
     samples: int = Field(default=1, ge=1, le=1000)
-    vote: Literal["majority", "mean", "union", "first"] = "majority"
+    vote: Vote = "majority"
 
 
 class Voter(Method[Settings]):
@@ -67,5 +81,5 @@ def decide(masks: Mask, vote: str) -> Mask:
     if vote == "first":
         return np.asarray(masks[0], dtype=np.bool_)
     votes = masks.sum(axis=0)
-    needed = {"majority": len(masks) // 2 + 1, "mean": -(-len(masks) // 2), "union": 1}[vote]
+    needed = {"majority": len(masks) // 2 + 1, "at_least_half": -(-len(masks) // 2), "union": 1}[vote]
     return np.asarray(votes >= needed, dtype=np.bool_)

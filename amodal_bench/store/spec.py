@@ -47,8 +47,17 @@ def instance_seed(seed: int, query_id: str) -> int:
 
 def resolved(settings: Settings) -> dict[str, Any]:
     """Settings as plain JSON values, with every path replaced by the digest of what lies there."""
-    loaded: dict[str, Any] = json.loads(json.dumps(_resolve(settings.model_dump(), "")))
+    loaded: dict[str, Any] = json.loads(json.dumps(_resolve(_named(settings), "")))
     return loaded
+
+
+def _named(settings: Settings) -> dict[str, Any]:
+    """The values of settings, each under the name that it has in keys and records."""
+    plain = settings.model_dump()
+    for name in plain:
+        if isinstance(value := getattr(settings, name), Settings):
+            plain[name] = _named(value)
+    return {settings.kept_names.get(name, name): value for name, value in plain.items()}
 
 
 def _resolve(value: Any, name: str) -> Any:

@@ -154,8 +154,8 @@ def guidance_scale(kind: PipelineKind, denoising: Denoising) -> float:
         return 1.0
     if denoising.guidance == "mask" and not kind.mask_guided:
         log.warning("mask guidance (Eq. 11) is off: a %s with %d channels has no input for it", kind.body, kind.inputs)
-        return denoising.w if kind.flux else 1.0
-    return denoising.w if kind.flux else 1 + denoising.w
+        return denoising.guidance_weight if kind.flux else 1.0
+    return denoising.guidance_weight if kind.flux else 1 + denoising.guidance_weight
 
 
 def prompt_rows(found: Embeddings, same: bool, rows: int) -> Embeddings:

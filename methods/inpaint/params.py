@@ -2,7 +2,7 @@
 
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,17 +38,21 @@ class Denoising(Settings):
     `leakage`: `strength` starts from the image noised to the share `strength` of `steps` (SDEdit); `eq7` mixes the
     noised image back in after every one of `steps` (Eq. 7 as printed); `off` starts from pure noise. `keep_outside`
     brings the pixels outside the area back after every step; None: as the stock pipeline does (4-channel UNets and
-    Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight `w` on the mask condition (9-channel UNets only),
-    the library's own guidance (`text`; its scale is 1 + `w`, for Flux `w` itself), or none; `null_mask` is the
-    unconditional row's mask: everything to be painted, nothing, or the same mask with an empty image.
+    Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight w = `guidance_weight` on the mask condition
+    (9-channel UNets only), the library's own guidance (`text`; its scale is 1 + w, for Flux w itself), or none;
+    `null_mask` is the unconditional row's mask: everything to be painted, nothing, or the same mask with an empty
+    image.
     """
+
+    old_names: ClassVar = {"w": "guidance_weight"}
+    kept_names: ClassVar = {"guidance_weight": "w"}
 
     leakage: Literal["strength", "eq7", "off"] = "strength"
     strength: float = Field(default=0.3, ge=0, le=1)
     steps: int = Field(default=20, ge=1, le=1000)
     keep_outside: bool | None = None
     guidance: Literal["mask", "text", "none"] = "mask"
-    w: float = Field(default=0.75, ge=0)
+    guidance_weight: float = Field(default=0.75, ge=0)
     null_mask: Literal["full", "zero", "keep"] = "full"
     prompt: str = ""
 

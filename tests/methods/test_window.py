@@ -12,7 +12,7 @@ from amodal_bench.types import Mask
 CROPS = [
     CropSettings(),
     CropSettings(enlarge=1.0),
-    CropSettings(mode="square", enlarge=1.6, least=0.6),
+    CropSettings(mode="square", enlarge=1.6, min_side=0.6),
     CropSettings(mode="square", enlarge=3.0),
     CropSettings(mode="none"),
 ]
@@ -34,7 +34,7 @@ def test_a_square_is_moved_into_the_image_before_it_is_cut() -> None:
     crop = CropSettings(mode="square", enlarge=2.0)
     assert find_window(rectangle((100, 200), slice(0, 10), slice(190, 200)), crop) == Window(0, 180, 20, 200)
     assert find_window(rectangle((20, 200), slice(0, 20), slice(100, 140)), crop) == Window(0, 80, 20, 160)
-    least = CropSettings(mode="square", enlarge=2.0, least=0.5)
+    least = CropSettings(mode="square", enlarge=2.0, min_side=0.5)
     assert find_window(rectangle((200, 100), slice(90, 110), slice(40, 60)), least).shape == (100, 100)
 
 

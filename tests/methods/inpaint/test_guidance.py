@@ -61,7 +61,9 @@ def test_equation_11_by_hand(fill: Make, tensors: Make, recorded: Make) -> None:
 
 @pytest.mark.parametrize("name", ["sd9", "xl", "nano"])
 def test_weight_0_is_no_guidance_to_the_last_bit(name: str, fill: Make, tensors: Make) -> None:
-    zero, none, some = (fill(name, steps=7, **asked) for asked in ({"w": 0}, {"guidance": "none"}, {"w": 3}))
+    zero, none, some = (
+        fill(name, steps=7, **asked) for asked in ({"guidance_weight": 0}, {"guidance": "none"}, {"guidance_weight": 3})
+    )
     scene = tensors(name, 1)
     assert torch.equal(zero.latents(*scene), none.latents(*scene))
     assert not torch.equal(zero.latents(*scene), some.latents(*scene))

@@ -38,7 +38,7 @@ def changes(name: str, base: str = "inpaint-sdxl") -> dict[str, object]:
             return {path: values}
         return {k: v for key, value in values.items() for k, v in leaves(value, f"{path}.{key}".lstrip(".")).items()}
 
-    own, other = leaves(resolved(params(name))), leaves(resolved(params(base)))
+    own, other = leaves(params(name).model_dump(mode="json")), leaves(params(base).model_dump(mode="json"))
     return {key: value for key, value in own.items() if other[key] != value}
 
 
@@ -78,9 +78,9 @@ def test_resolution_and_model_are_the_backbones(name: str) -> None:
     """512 for Stable Diffusion 1.5 and 2, 1024 for the others; Flux has its own w, and nothing else changes."""
     sizes = {"inpaint-sd15": 512, "inpaint-sd2": 512}
     assert params(name).resolution == sizes.get(name, 1024)
-    assert params(name).denoising.w == (1.5 if name == "inpaint-flux" else 0.75)
+    assert params(name).denoising.guidance_weight == (1.5 if name == "inpaint-flux" else 0.75)
     assert params(name).denoising.guidance == ("text" if name == "inpaint-flux" else "mask"), "Flux sees no mask"
-    assert set(changes(name)) <= {"resolution", "backbone.model", "denoising.w", "denoising.guidance"}
+    assert set(changes(name)) <= {"resolution", "backbone.model", "denoising.guidance_weight", "denoising.guidance"}
     assert params(name).region.mode == "none"
 
 
@@ -150,7 +150,7 @@ def test_the_page_names_every_preset_and_every_parameter() -> None:
 
 def test_the_page_names_nothing_else() -> None:
     page = PAGE.read_text()
-    known = resolved(InpaintParams())
+    known = InpaintParams().model_dump(mode="json")
     for group, name in set(re.findall(r"`(condition|denoising|backbone|segmenter|region)\.(?!py\b)(\w+)", page)):
         assert name in known[group], f"{group}.{name}"
     mentioned = set(re.findall(r"\b(inpaint-[a-z0-9]+(?:-[a-z0-9]+)*)\b", page))

@@ -37,7 +37,7 @@ def answers(method: Sam | Sam2, asked: Sequence[AmodalQuery], batch: int, seeds:
     ]
 
 
-@pytest.mark.parametrize("region", [{"mode": "none"}, {"mode": "box"}, {"mode": "square", "least": 0.5}])
+@pytest.mark.parametrize("region", [{"mode": "none"}, {"mode": "box"}, {"mode": "square", "min_side": 0.5}])
 @pytest.mark.parametrize("forward_batch", [1, 4])
 def test_batches_and_order_change_nothing(
     sam_file: Path, scenes: Scenes, region: dict[str, Any], forward_batch: int
