@@ -47,6 +47,18 @@ def replaced(name: str, values: Callable[[list[Any]], list[Any]], kind: pa.DataT
     return table(change)
 
 
+def not_utf8(name: str) -> Damage:
+    """Texts of a column that are no texts: Arrow writes and reads them as they are."""
+
+    def change(whole: pa.Table) -> pa.Table:
+        values = pa.array([b"\xff" + text.encode() for text in whole[name].to_pylist()], pa.binary())
+        texts = pa.StringArray.from_buffers(len(values), *values.buffers()[1:])
+        column = whole.schema.get_field_index(name)
+        return whole.set_column(column, whole.schema.field(column), texts)
+
+    return table(change)
+
+
 def cut(name: str) -> Damage:
     return lambda run: (run / name).write_bytes((run / name).read_bytes()[:-40])
 
@@ -119,6 +131,8 @@ UNREADABLE: Mapping[str, tuple[Damage, str]] = {
     "table-none": (table(lambda t: t.slice(0, 0)), "has 0 rows in instances.parquet where its run.json counts 24"),
     "table-twice": (replaced("id", lambda ids: [ids[0], *ids[:-1]]), "twice"),
     "table-null-counts": (replaced("v3", lambda values: [None, *values[1:]]), "instances.parquet"),
+    "table-id-not-utf8": (not_utf8("id"), "instances.parquet cannot be read (Column 0"),
+    "table-category-not-utf8": (not_utf8("category"), "instances.parquet cannot be read (Column 3"),
     "table-null-ids": (replaced("id", lambda ids: [None, *ids[1:]]), "instances.parquet"),
     "table-null-groups": (replaced("group_id", lambda ids: [None, *ids[1:]]), "instances.parquet"),
     "table-text-counts": (replaced("v3", lambda v: ["many"] * len(v), pa.string()), "instances.parquet"),

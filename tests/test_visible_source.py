@@ -241,3 +241,14 @@ def test_no_prediction_is_exported_for_what_was_unmatched(squares: Any, plugins:
     assert [entry["id"] for entry in entries] == [id for k, id in enumerate(sorted(squares.ids())) if k % 4]
     everything = average_precision(rows)[0]
     assert (everything.n, everything.ap50 < 80) == (24, True)  # what was missed is in the recall
+
+
+@pytest.mark.parametrize("what", ["name", "text"])
+def test_a_parquet_table_that_holds_no_utf8_is_refused(what: str, squares: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    columns = {"image_id": ["00"], "size": [[24, 32]], "counts": [b"0"], "scene_id": ["abcdefgh"]}
+    pq.write_table(pa.table(columns), path, compression="none", use_dictionary=False, write_statistics=False)
+    whole, part = path.read_bytes(), b"scene_id" if what == "name" else b"abcdefgh"
+    path.write_bytes(whole.replace(part, b"\xff" * 8))
+    with pytest.raises(Refused, match=r"d\.parquet: cannot be read as Parquet with image_id, size, counts"):
+        with_visible(squares, f"predicted:{path}")

@@ -43,10 +43,10 @@ def _parquet(path: Path) -> Iterator[VisibleEntry]:
     try:
         known = pq.read_schema(path).names
         extra = [n for n in ("ann_id", "category_id", "category", "score", "scene_id") if n in known]
-        table = pq.read_table(path, columns=[*names, *extra])
-    except (pa.ArrowException, OSError) as error:
+        rows = pq.read_table(path, columns=[*names, *extra]).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:  # names and texts that are no UTF-8 are ValueErrors
         raise Refused(f"{path}: cannot be read as Parquet with {', '.join(names)} ({error})") from None
-    for index, row in enumerate(table.to_pylist()):
+    for index, row in enumerate(rows):
         yield _entry(path, index, row, {"size": row["size"], "counts": row["counts"]})
 
 

@@ -99,8 +99,9 @@ def checked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def typed(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table in the types of `schema`; raises `RunDamaged` where they differ."""
+    """The table in the types of `schema`; raises `RunDamaged` where they differ, or a text is no UTF-8."""
     try:
+        table.validate(full=True)
         return table.cast(pa.schema([schema.field(name) for name in table.column_names], metadata=schema.metadata))
     except (pa.ArrowException, ValueError) as error:
         raise unreadable(path, error) from None
