@@ -184,7 +184,8 @@ class RunFolder:
 
     def instances_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The same as an Arrow table."""
-        return read_table(self._table("instances"), INSTANCES, columns)
+        path = self._table("instances")
+        return read_table(path, INSTANCES, columns, sealed="instances" in self._looked_at)
 
     def predictions(self) -> pa.Table:
         """predictions.parquet: id, size, counts."""

@@ -42,6 +42,7 @@ def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
         with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER) as file:
             check_schema(path, file.schema_arrow, schema)
             for batch in file.iter_batches(_BATCH, columns=schema.names):
+                batch.validate(full=True)  # texts that are no UTF-8
                 yield typed(path, pa.Table.from_batches([batch]).select(schema.names), schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error) from None
