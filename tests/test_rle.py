@@ -261,3 +261,11 @@ def test_no_string_of_bytes_is_taken_for_a_mask_of_another_size(counts: bytes) -
     except BadRecord:
         return
     assert rle.decode(code).shape == (6, 7)
+
+
+@given(mask=hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_large_masks_are_encoded_like_small_ones(mask: Mask) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rle, "_SMALL", 0)
+        large = rle.encode(mask)
+    assert large == rle.encode(mask)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from amodal_bench.errors import BadRecord
@@ -18,6 +19,9 @@ from amodal_bench.types import MOST_PIXELS, Mask
 
 COMPRESSED = range(48, 112)  # the bytes of a compressed string
 RUNS = re.compile(r"\s*\d{1,9}([\s,]+\d{1,9})+\s*")
+
+
+_SMALL = 1 << 18  # pixels: the time of a turn
 
 
 class Code(TypedDict):
@@ -29,7 +33,14 @@ class Code(TypedDict):
 
 def encode(mask: Mask) -> Code:
     """Code of a bool mask (H, W)."""
-    # Codes run down the columns. To turn the array around takes as long as to encode it: only the mask's box is turned.
+    # Codes run down the columns. To turn a large array around takes as long as to encode it: only its box is turned.
+    turned = np.asfortranarray(mask.view(np.uint8)) if mask.size <= _SMALL else _box_turned(mask)
+    code: Code = coco.encode(turned)
+    return code
+
+
+def _box_turned(mask: Mask) -> NDArray[np.uint8]:
+    """(H, W) in Fortran order, of a mask of which all but its box is empty."""
     turned = np.zeros(mask.shape[::-1], dtype=np.uint8)
     rows = np.flatnonzero(mask.any(axis=1))
     if len(rows):
@@ -37,8 +48,7 @@ def encode(mask: Mask) -> Code:
         columns = np.flatnonzero(mask[top:bottom].any(axis=0))
         left, right = columns[0], columns[-1] + 1
         turned[left:right, top:bottom] = mask[top:bottom, left:right].T
-    code: Code = coco.encode(turned.T)
-    return code
+    return turned.T
 
 
 def decode(code: Code) -> Mask:
