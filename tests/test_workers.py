@@ -1,5 +1,6 @@
 """Processes that die, hang, or lose their parent; commands that meet on one folder. All real, on disk."""
 
+import contextlib
 import json
 import os
 import re
@@ -73,6 +74,16 @@ def errors(job: Job) -> dict[str, str]:
     rows = job.folder.instances()
     rows = rows[rows["status"] == "error"]
     return dict(zip(rows["id"], rows["error"], strict=True))
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The workers of a command that are alive: not what it starts beside them, nor what has just ended."""
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.Error):
+            if "worker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def until(true: Callable[[], Any], seconds: float = 120) -> None:
@@ -161,8 +172,7 @@ def test_a_worker_that_is_killed_from_outside_is_started_again(command: Any, job
     process = command("slow", "--workers", "2", SLOW_SECONDS="0.3")
     folder = job("slow").folder
     until(lambda: list(entries(folder.path)))
-    worker = next(iter(psutil.Process(process.pid).children()))
-    worker.kill()
+    workers(process)[0].kill()
     _, warned = process.communicate()
     assert process.returncode == 0, warned
     assert "was killed by SIGKILL" in warned
@@ -173,11 +183,8 @@ def test_a_worker_that_is_killed_from_outside_is_started_again(command: Any, job
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_a_worker_that_is_stopped_before_it_begins_is_started_again(command: Any, job: Any) -> None:
     process = command("slow", "--workers", "2", SLOW_LOAD="1")
-    workers: list[psutil.Process] = []
-    while len(workers) < 2:
-        time.sleep(0.01)
-        workers = [child for child in psutil.Process(process.pid).children() if "worker" in " ".join(child.cmdline())]
-    workers[0].send_signal(signal.SIGINT)
+    until(lambda: len(workers(process)) == 2)
+    workers(process)[0].send_signal(signal.SIGINT)
     said, warned = process.communicate()
     assert process.returncode == 0, said + warned
     assert job("slow").folder.complete
@@ -192,11 +199,11 @@ def test_workers_end_with_their_parent(command: Any, job: Any, number: signal.Si
     process = command("slow", "--workers", "2", SLOW_SECONDS="5")
     folder = job("slow").folder
     until(lambda: len(list(entries(folder.path))) == 2)
-    workers = psutil.Process(process.pid).children()
+    left = workers(process)
     process.send_signal(number)
     said, _ = process.communicate()
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    _, alive = psutil.wait_procs(workers, timeout=60)
+    _, alive = psutil.wait_procs(left, timeout=60)
     assert not alive
     if number != signal.SIGKILL:
         assert re.search(r"stopped: \d+ instances are saved", said)
