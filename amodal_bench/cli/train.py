@@ -10,6 +10,7 @@ from amodal_bench.cli import options as o
 from amodal_bench.cli.console import plain
 from amodal_bench.cli.progress import make_console, monitor
 from amodal_bench.errors import Refused, TrainingStopped
+from amodal_bench.files.names import JOIN
 from amodal_bench.resolve import training as resolve_training
 from amodal_bench.resolve.presets import parse_changes
 from amodal_bench.running import train as training
@@ -25,7 +26,9 @@ def train(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML of the training, instead of the method's own.")
     ] = None,
-    dataset: Annotated[str, typer.Option("--dataset", "-d", metavar="D", help="Dataset.")] = "synthetic",
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", metavar="D[,D]", help="Dataset, or several to train on together.")
+    ] = "synthetic",
     split: Annotated[str | None, typer.Option(help="Split to train on [default: train].")] = None,
     val_split: Annotated[
         str | None, typer.Option(help="Split to watch [default: val, else the dataset's own].")
@@ -57,7 +60,7 @@ def train(
         resolve_training.TrainRequest(
             method=method,
             config=o.absolute(config),
-            dataset=dataset,
+            dataset=JOIN.join(o.split_list(dataset, "dataset")),
             split=split,
             val_split=val_split,
             seed=seed,

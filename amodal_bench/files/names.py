@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from amodal_bench.errors import Refused
 
+JOIN = "+"  # between the names of datasets that were trained on together
 LONGEST = 120  # bytes; what is put before and behind it still fits into the 255 that file systems take
 _SIGNS = '/ \\ : * ? " < > |'  # that no file's name holds on one system or another
 _UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
@@ -45,6 +46,11 @@ def _checked(name: str) -> str:
 
 
 PlainName = Annotated[str, AfterValidator(_checked)]
+
+
+def names_of(trainset: str) -> list[str]:
+    """The datasets in a name such as `synthetic+composites`; one in most."""
+    return trainset.split(JOIN)
 
 
 def file_name(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.files.cache import cache_folder, file_digest, manifest_digest, tree_digest
 from amodal_bench.files.machine import DatasetPaths, read_paths
-from amodal_bench.files.names import plain_name
+from amodal_bench.files.names import JOIN, names_of, plain_name
 from amodal_bench.plugin import Location
 from amodal_bench.resolve.presets import Preset
 from amodal_bench.resolve.weights_header import read_metadata
@@ -58,18 +58,21 @@ class Checkpoint:
     metadata: dict[str, str]
 
     def setting(self, dataset: str) -> str:
-        """`supervised` where it was trained on `dataset`, `zero-shot` on another, `unknown` where it does not say."""
+        """`supervised` where it was trained on `dataset`, perhaps beside others, `zero-shot` where on others alone,
+        `unknown` where it does not say.
+        """
         trained_on = self.metadata.get("dataset")
         if trained_on is None:
             return "unknown"
-        return "supervised" if trained_on == dataset else "zero-shot"
+        return "supervised" if dataset in names_of(trained_on) else "zero-shot"
 
 
 def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Path) -> Checkpoint | None:
     """The weights of a trained method, or None for a method that trains nothing.
 
-    --checkpoint > WEIGHTS/PRESET/TRAINSET/model.safetensors > the file shipped with the preset. Raises
-    `WeightsNotFound` that names all of these and the command that trains it.
+    --checkpoint > WEIGHTS/PRESET/TRAINSET/model.safetensors > the same of a training on several datasets of which this
+    is one > the file shipped with the preset. Raises `WeightsNotFound` that names all of these and the command that
+    trains it, and `Refused` where several trainings are as good.
     """
     if not preset.plugin.cls.card.trained:
         if flag:
@@ -82,7 +85,7 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
     trainset = plain_name(preset.trained_on or dataset, "dataset")
     trained = weights / preset.weights / trainset / "model.safetensors"
     shipped = preset.plugin.folder / "weights" / f"{preset.weights}.safetensors"
-    for path in (trained, shipped):
+    for path in (trained, *_trained_together(weights / preset.weights, trainset), shipped):
         if path.is_file():
             return _read(path)
     raise WeightsNotFound(
@@ -91,6 +94,15 @@ def find_checkpoint(preset: Preset, dataset: str, flag: Path | None, weights: Pa
         f"Train them: amodal-bench train --method {preset.weights} --dataset {trainset}\n"
         "or name a file: --checkpoint FILE (a folder of weights: --weights DIR or AMODAL_BENCH_WEIGHTS)"
     )
+
+
+def _trained_together(folder: Path, dataset: str) -> list[Path]:
+    """Weights of a training on several datasets, this one among them."""
+    found = sorted(path for path in folder.glob(f"*{JOIN}*/model.safetensors") if dataset in names_of(path.parent.name))
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise Refused(f"weights of {len(found)} trainings hold {dataset!r}: {listed}. Name one with --checkpoint FILE")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

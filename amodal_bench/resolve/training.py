@@ -13,8 +13,8 @@ from amodal_bench.files import configs
 from amodal_bench.files.documents import read_yaml
 from amodal_bench.plugin import AnyDataset, Settings
 from amodal_bench.resolve import provenance
-from amodal_bench.resolve.job import open_dataset
 from amodal_bench.resolve.locate import DataFlags, weights_root
+from amodal_bench.resolve.mixture import open_parts, options_of, splits_of
 from amodal_bench.resolve.presets import Preset, build, find_preset, merged
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.store.spec import resolved
@@ -23,7 +23,10 @@ MODEL = "model.safetensors"
 
 
 class TrainFile(Settings):
-    """configs/train/NAME.yaml: what training adds to the preset NAME, and `options` of the dataset it is meant for."""
+    """configs/train/NAME.yaml: what training adds to the preset NAME, and `options` of the dataset it is meant for.
+
+    Of several, `dataset: a+b`, the options are by dataset: `options: {a: {size: 100}}`.
+    """
 
     title: str = ""
     training: dict[str, Any] = {}
@@ -102,15 +105,15 @@ def prepare(request: TrainRequest) -> TrainJob:
     config = build(cls.Training, merged(file.training, request.training), f"the training of {preset.name!r}")
     options = merged(file.options, request.options) if file.dataset == request.dataset else request.options
     flags = DataFlags(data_root=request.data_root, root=request.root, image_root=request.image_root)
-    splits = registry.dataset(request.dataset).cls.card.splits
+    splits = splits_of(request.dataset, registry)
     train_split = request.split or ("train" if "train" in splits else None)
     if train_split is None:
         raise Refused(f"{request.dataset!r} has no split 'train': name one with --split ({', '.join(splits)})")
-    train, _, _ = open_dataset(request.dataset, registry, train_split, options, flags)
+    train = open_parts(request.dataset, registry, train_split, options, flags)
     if not len(train):
         raise Refused(f"{train.card.title} {train.split} has no instance to train on: {train.funnel.as_dict()}")
     val_split = request.val_split or ("val" if "val" in splits else train.card.default_split)
-    val, _, _ = open_dataset(request.dataset, registry, val_split, options, flags)
+    val = open_parts(request.dataset, registry, val_split, options, flags)
     out = weights_root(request.weights) / preset.name / request.dataset
     device = provenance.choose_device(request.device, cls.card.needs)
     metadata = _metadata(request, preset, config, train)
@@ -127,7 +130,7 @@ def _metadata(request: TrainRequest, preset: Preset, config: Settings, data: Any
         "training": json.dumps(resolved(config), sort_keys=True),
         "dataset": request.dataset,
         "split": data.split,
-        "options": json.dumps(resolved(data.options), sort_keys=True),
+        "options": json.dumps(options_of(data), sort_keys=True),
         "fingerprint": data.fingerprint(),
         "instances": str(len(data)),
         "seed": str(request.seed),

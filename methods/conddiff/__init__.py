@@ -89,6 +89,7 @@ class CondDiff(Method[CondDiffParams]):
     def _predict(self, queries: Sequence[AmodalQuery], seeds: list[int]) -> list[Mask]:
         import torch
 
+        from .guides import with_guides
         from .sampler import sample
 
         params, size = self.params, self.params.model.size
@@ -96,14 +97,15 @@ class CondDiff(Method[CondDiffParams]):
         windows = [find_window(query.visible, params.crop) for query in queries]
         pairs = list(zip(queries, windows, strict=True))
         images = np.stack([cut_image(query.image, window, size) for query, window in pairs])
-        visible = np.stack([cut_visible(query.visible, window, size, by_area) for query, window in pairs])
+        cuts = [cut_visible(query.visible, window, size, by_area) for query, window in pairs]
+        given = np.stack([with_guides(cut, params.model.guides) for cut in cuts])
         padding = params.forward_batch - len(queries)
         images = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
-        visible = np.pad(visible, ((0, padding), (0, 0), (0, 0)))
+        given = np.pad(given, ((0, padding), (0, 0), (0, 0), (0, 0)))
         found = sample(
             self.network,
             torch.from_numpy(images).permute(0, 3, 1, 2),
-            torch.from_numpy(visible)[:, None],
+            torch.from_numpy(given),
             [*seeds, *[0] * padding],
             params,
             self._device,
@@ -136,7 +138,12 @@ def bound_names(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[s
     return [*(f"model.{name}" for name in model), "diffusion.noise_d", "diffusion.forward"]
 
 
+# What the weights mean whose header does not state it: all that there was then.
+_UNSTATED: dict[str, Any] = {"model.guides": []}
+
+
 def _at(values: Mapping[str, Any], name: str) -> Any:
+    found: Any = values
     for part in name.split("."):
-        values = values.get(part, {}) if isinstance(values, Mapping) else {}
-    return values
+        found = found.get(part, {}) if isinstance(found, Mapping) else {}
+    return _UNSTATED.get(name, found) if found == {} else found

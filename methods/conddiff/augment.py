@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageFilter
 
-from amodal_bench.methods._training.colour import recoloured
+from amodal_bench.methods._training.colour import as_jpeg, blurred, greyed, recoloured, with_noise
 from amodal_bench.types import Image, Mask
 
 from .params import Augment
@@ -17,6 +17,19 @@ def morphed(mask: Mask, rng: np.random.Generator) -> Mask:
     picture = Pillow.fromarray(mask.view(np.uint8) * np.uint8(255))
     changed = np.asarray(picture.filter(ImageFilter.MaxFilter(size) if grow else ImageFilter.MinFilter(size))) > 127
     return changed if changed.any() else mask
+
+
+def _worn(image: Image, augment: Augment, rng: np.random.Generator) -> Image:
+    """The image as a worse camera or file would have it."""
+    if augment.grey and rng.random() < augment.grey:
+        image = greyed(image)
+    if augment.blur and rng.random() < augment.blur:
+        image = blurred(image, rng.uniform(0.3, 1.5))
+    if augment.noise and rng.random() < augment.noise:
+        image = with_noise(image, rng.uniform(2, 20), rng)
+    if augment.jpeg and rng.random() < augment.jpeg:
+        image = as_jpeg(image, int(rng.integers(25, 91)))
+    return image
 
 
 def crop_chance(augment: Augment, rng: np.random.Generator) -> tuple[float | None, tuple[float, float]]:
@@ -34,6 +47,7 @@ def changed(
         image, visible, amodal = image[:, ::-1], visible[:, ::-1], amodal[:, ::-1]
     if augment.colour:
         image = recoloured(image, augment.colour, rng)
+    image = _worn(image, augment, rng)
     if rng.random() < augment.vm_morph:
         visible = morphed(np.ascontiguousarray(visible), rng)
     return image, visible, amodal

@@ -10,11 +10,12 @@ from amodal_bench.methods._window import cut_image, cut_mask, cut_visible, find_
 from amodal_bench.plugin import AnyDataset
 
 from .augment import changed, crop_chance
+from .guides import with_guides
 from .params import Augment, CondDiffParams
 
 
 class Triples(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """(image uint8, visible, amodal) in the network's frame; `[epoch, index]` fixes all chance."""
+    """(image uint8, visible with its guides, amodal) in the network's frame; `[epoch, index]` fixes all chance."""
 
     def __init__(self, dataset: AnyDataset, params: CondDiffParams, augment: Augment, seed: int) -> None:
         self._dataset = dataset
@@ -22,13 +23,14 @@ class Triples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         whole = augment.crop == "none"
         self._crop = params.crop.model_copy(update={"mode": "none"}) if whole else params.crop
         self._augment = augment
+        self._guides = params.model.guides
         self._seed = seed
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor, Tensor]:
-        """(3, S, S) uint8, (1, S, S) and (1, S, S) bool."""
+        """(3, S, S) uint8, (1 + G, S, S) float32 and (1, S, S) bool."""
         epoch, index = key
         sample = read(self._dataset, index)
         rng = np.random.default_rng([self._seed, epoch, index])
@@ -43,5 +45,6 @@ class Triples(Dataset[tuple[Tensor, Tensor, Tensor]]):
             self._augment,
             rng,
         )
-        masks = (torch.from_numpy(np.array(mask))[None] for mask in (visible, amodal))
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous(), *masks
+        given = with_guides(np.ascontiguousarray(visible), self._guides)
+        frame = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        return frame, torch.from_numpy(given), torch.from_numpy(np.array(amodal))[None]

@@ -25,7 +25,7 @@ class Network(nn.Module):
         self.dn = Denoiser(self.pcn.dims, params, dropout)
 
     def forward(self, x: Tensor, image: Tensor, visible: Tensor, snr: Tensor) -> Tensor:
-        """Logits (B, 1, S, S) of x_t, the normalised image, the visible mask in {0, 1} and log-SNRs (B,)."""
+        """Logits (B, 1, S, S) of x_t, the normalised image, the visible mask with its guides and log-SNRs (B,)."""
         return self.step(self.pcn.stem(image, visible), x, snr)
 
     def step(self, stem: Tensor, x: Tensor, snr: Tensor) -> Tensor:

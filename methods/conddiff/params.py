@@ -15,7 +15,8 @@ class Model(Settings):
     `depths` to `mlp_ratios` replace those of the timm model `backbone` (None: its own). `size` is the side of
     the square that the network sees, a multiple of 32; `width` the channels of the denoising network. The visible
     mask joins the image by a 1x1 projection to three channels (`project`, for pretrained backbones) or as a fourth
-    one (`channel`), or not at all (`use_vm` false).
+    one (`channel`), or not at all (`use_vm` false). `guides` are channels after it that are made of it, not the
+    paper's: its convex hull, and the distance to its edge.
     """
 
     backbone: str = "pvt_v2_b4"
@@ -27,6 +28,7 @@ class Model(Settings):
     width: int = Field(default=256, ge=16, multiple_of=16)
     use_vm: bool = True
     vm_input: Literal["project", "channel"] = "project"
+    guides: tuple[Literal["hull", "distance"], ...] = ()
     zoe: bool = True
     token: bool = True
     ocr: bool = True
@@ -35,6 +37,12 @@ class Model(Settings):
     ocr_residual: bool = True
     fusion: Literal["afg", "linear"] = "afg"
     afg_kernel: Literal[1, 3] = 3
+
+    @model_validator(mode="after")
+    def _guides_have_a_channel(self) -> Self:
+        if self.guides and not (self.use_vm and self.vm_input == "channel"):
+            raise ValueError("guides stand beside the visible mask's own channel: use_vm true, vm_input channel")
+        return self
 
 
 class Diffusion(Settings):
@@ -92,12 +100,18 @@ class Augment(Settings):
 
     `enlarge` draws the crop's factor from a range; `shift` moves its centre by up to that share of its side;
     `vm_morph` dilates or erodes the visible mask (for test masks that are predictions). `crop: none` trains on whole
-    images, whatever crop is used to predict.
+    images, whatever crop is used to predict. `grey`, `blur`, `noise` and `jpeg` are how likely the image loses its
+    colours, its detail (Gaussian, sigma up to 1.5 pixels of the network's frame), gets sensor noise (sigma up to 20 of
+    255), or is stored as JPEG of quality 25 to 90.
     """
 
     crop: Literal["as_predicted", "none"] = "as_predicted"
     flip: float = Field(default=0.5, ge=0, le=1)
     colour: float = Field(default=0.2, ge=0, lt=1)
+    grey: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=0.0, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0, le=1)
+    jpeg: float = Field(default=0.0, ge=0, le=1)
     enlarge: tuple[float, float] | None = None
     shift: float = Field(default=0.0, ge=0, le=0.5)
     vm_morph: float = Field(default=0.0, ge=0, le=1)

@@ -42,7 +42,7 @@ class Pcn(nn.Module):
     def __init__(self, params: Model, drop_path: float = 0.0) -> None:
         super().__init__()
         self.channel = params.use_vm and params.vm_input == "channel"
-        channels = 4 if self.channel else 3
+        channels = 4 + len(params.guides) if self.channel else 3
         self.backbone = timm.create_model(
             params.backbone, in_chans=channels, num_classes=0, drop_path_rate=drop_path, **_changes(params)
         )
@@ -53,7 +53,10 @@ class Pcn(nn.Module):
         self.time = nn.ModuleList(TimeMlp(dim) for dim in dims) if params.token else None
 
     def stem(self, image: Tensor, visible: Tensor) -> Tensor:
-        """Patch projection (B, d, S/4, S/4) of what does not change from step to step: compute it once."""
+        """Patch projection (B, d, S/4, S/4) of what does not change from step to step: compute it once.
+
+        `visible` (B, 1 + G, S, S) is the visible mask and its guides.
+        """
         both = torch.cat([image, visible], dim=1)
         if self.channel:
             image = both

@@ -32,12 +32,13 @@ class Noise:
 def sample(
     network: Network, image: Tensor, visible: Tensor, seeds: Sequence[int], params: CondDiffParams, device: str
 ) -> Tensor:
-    """Probabilities (B, S, S) of uint8 images (B, 3, S, S) and visible masks (B, 1, S, S) in {0, 1}."""
+    """Probabilities (B, S, S) of uint8 images (B, 3, S, S) and visible masks in {0, 1} with guides (B, 1 + G, S, S)."""
     size = params.model.size
     noise = Noise(seeds, size, device)
     steps = reverse_steps(params.diffusion, size)
-    visible = visible.to(device, torch.float32)
-    stem = network.pcn.stem(normalised(image.to(device)), visible)
+    given = visible.to(device, torch.float32)
+    visible = given[:, :1]
+    stem = network.pcn.stem(normalised(image.to(device)), given)
     ensemble = Ensemble(params.vgpe)
     x = noised(visible, torch.tensor(steps[0].snr), noise.normal())
     for number, step in enumerate(steps):

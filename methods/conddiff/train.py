@@ -50,9 +50,9 @@ class CondDiffTrainer(Trainer):
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """The weighted loss of one denoising call at a random time."""
-        image, visible, amodal = batch
+        image, given, amodal = batch
         device = image.device
-        visible, amodal = visible.float(), amodal.float()
+        visible, amodal = given[:, :1], amodal.float()
         t = torch.rand(len(image), 1, 1, 1).to(device)
         noise, uniform = torch.randn(amodal.shape).to(device), torch.rand(amodal.shape).to(device)
         x = diffuse(amodal, visible, t, noise, uniform, self.params.diffusion)
@@ -61,7 +61,7 @@ class CondDiffTrainer(Trainer):
         if self.config.channels_last:
             seen = seen.contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            logits = self.model(x, seen, visible, snr)
+            logits = self.model(x, seen, given, snr)
         return structure_loss(logits.float(), amodal, visible, self.config.loss)
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
