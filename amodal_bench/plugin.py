@@ -1,7 +1,7 @@
 """The base classes that a plugin author subclasses, and the facts a plugin states about itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,14 @@ class Settings(BaseModel):
 
     `old_names` maps what a field was called before to its name: files that were written then are read. Of those fields,
     the ones in `kept_names` stand in keys and records under their old name, so that no run changes its key.
+    For the same reason the fields in `added_names`, which came when runs were kept already, stand there only where they
+    differ from their default: what the code did before they came. That default may never change.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     old_names: ClassVar[Mapping[str, str]] = {}
     kept_names: ClassVar[Mapping[str, str]] = {}  # name -> the one in keys and records
+    added_names: ClassVar[Collection[str]] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -97,3 +97,19 @@ def test_a_renamed_field_stands_in_keys_as_it_did() -> None:
     assert resolved(Outer.model_validate({"inner": {"w": 2}})) == {"inner": {"w": 2.0}, "steps": 3}
     voting = Voting.model_validate({"samples": 3, "vote": "mean"})
     assert (voting.vote, resolved(voting)) == ("at_least_half", {"samples": 3, "vote": "mean"})
+
+
+def test_a_field_that_came_later_stands_in_keys_only_where_it_says_something() -> None:
+    class Times(Settings):
+        low: float = 0.0
+
+    class Later(Settings):
+        added_names = ("base", "times")
+        steps: int = 3
+        base: int = 0
+        times: Times = Times()
+
+    assert resolved(Later()) == {"steps": 3}
+    assert resolved(Later(base=1)) == {"steps": 3, "base": 1}
+    assert resolved(Later(times=Times(low=0.5))) == {"steps": 3, "times": {"low": 0.5}}
+    assert Later.model_validate(resolved(Later(base=1))) == Later(base=1)

@@ -52,12 +52,20 @@ def resolved(settings: Settings) -> dict[str, Any]:
 
 
 def _named(settings: Settings) -> dict[str, Any]:
-    """The values of settings, each under the name that it has in keys and records."""
-    plain = settings.model_dump()
+    """The values of settings that stand in keys and records, each under the name that it has there."""
+    plain = {name: value for name, value in settings.model_dump().items() if not _as_before(settings, name)}
     for name in plain:
         if isinstance(value := getattr(settings, name), Settings):
             plain[name] = _named(value)
     return {settings.kept_names.get(name, name): value for name, value in plain.items()}
+
+
+def _as_before(settings: Settings, name: str) -> bool:
+    """Whether a field came later and says nothing: its value is what was done before it came."""
+    if name not in settings.added_names:
+        return False
+    default = type(settings).model_fields[name].get_default(call_default_factory=True)
+    return bool(getattr(settings, name) == default)
 
 
 def _resolve(value: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, Trainin
 from amodal_bench.store.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
 
-from .params import CondDiffParams, CondDiffTraining
+from .params import CondDiffParams, CondDiffTraining, Diffusion, Model
 
 if TYPE_CHECKING:
     from .network import Network
@@ -132,14 +132,23 @@ def _stored(text: str) -> dict[str, Any]:
     return params
 
 
-def bound_names(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the parameters that weights are bound to."""
-    model = sorted({*stored.get("model", {}), *current["model"]})
-    return [*(f"model.{name}" for name in model), "diffusion.noise_d", "diffusion.forward"]
-
-
 # What the weights mean whose header does not state it: all that there was then.
-_UNSTATED: dict[str, Any] = {"model.guides": []}
+_UNSTATED = {
+    "model.vm_kernel": Model().vm_kernel,
+    "model.guides": list(Model().guides),
+    "diffusion.ust_schedule": Diffusion().ust_schedule,
+}
+
+
+def bound_names(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the parameters that weights are bound to: the network, the noise, and how UST thinned."""
+    names = [f"model.{name}" for name in sorted({*stored.get("model", {}), *current["model"]})]
+    names += ["diffusion.noise_d", "diffusion.forward"]
+    if _at(current, "diffusion.forward") == "ust":
+        names.append("diffusion.ust_schedule")
+        if _at(stored, "diffusion.ust_schedule") == _at(current, "diffusion.ust_schedule") == "segrefiner":
+            names += ["diffusion.ust_start", "diffusion.ust_stop"]
+    return names
 
 
 def _at(values: Mapping[str, Any], name: str) -> Any:

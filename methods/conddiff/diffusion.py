@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .params import Diffusion
+from .params import Diffusion, Times
 
 _LIMIT = 15.0  # of the unshifted log-SNR
 
@@ -46,6 +46,15 @@ def ust(amodal: Tensor, visible: Tensor, keep: Tensor, uniform: Tensor) -> Tenso
     return kept * amodal + (1 - kept) * visible
 
 
+def draw_times(count: int, params: Times) -> Tensor:
+    """Times (count, 1, 1, 1) in [0, 1] from torch's own chance, for a training batch."""
+    if params.draw == "uniform":
+        share = torch.rand(count, 1, 1, 1)
+    else:
+        share = torch.sigmoid(params.mean + params.spread * torch.randn(count, 1, 1, 1))
+    return params.low + (params.high - params.low) * share
+
+
 def diffuse(amodal: Tensor, visible: Tensor, t: Tensor, noise: Tensor, uniform: Tensor, params: Diffusion) -> Tensor:
     """x_t (B, 1, S, S) of masks in {0, 1}, times (B, 1, 1, 1), standard normal `noise`, `uniform` in [0, 1)."""
     size = amodal.shape[-1]
@@ -55,6 +64,11 @@ def diffuse(amodal: Tensor, visible: Tensor, t: Tensor, noise: Tensor, uniform: 
         "gaussian_visible": lambda: visible,
     }[params.forward]()
     return noised(start, log_snr(t, params.noise_d, size), noise)
+
+
+def predicted_mask(logits: Tensor, x0_map: str) -> Tensor:
+    """x0 in [-1, 1] of the network's logits z: tanh(z) = 2 sigmoid(2 z) - 1 is sharper than training's sigmoid(z)."""
+    return torch.tanh(logits) if x0_map == "tanh" else 2 * torch.sigmoid(logits) - 1
 
 
 @dataclass(frozen=True, slots=True)

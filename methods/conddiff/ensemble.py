@@ -7,7 +7,7 @@ from .params import Vgpe
 
 
 def constrained(x0: Tensor, visible: Tensor, step: int, steps: int) -> Tensor:
-    """Eq. 11: from the middle step on (counted in sampling order) visible pixels are foreground, +1."""
+    """Eq. 11: from the middle step on (numbered in sampling order) visible pixels are foreground, +1."""
     return x0 * (1 - visible) + visible if 2 * step >= steps else x0
 
 

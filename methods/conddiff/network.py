@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .denoiser import Denoiser
 from .params import Model
-from .pcn import Pcn
+from .pcn import Pcn, Start
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -19,9 +19,16 @@ def normalised(image: Tensor) -> Tensor:
 class Network(nn.Module):
     """f(x_t, I, M_v, t): logits of the amodal mask."""
 
-    def __init__(self, params: Model, drop_path: float = 0.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Model,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+        joint: bool = False,
+        start: Start = "identity",
+    ) -> None:
         super().__init__()
-        self.pcn = Pcn(params, drop_path)
+        self.pcn = Pcn(params, drop_path, joint, start)
         self.dn = Denoiser(self.pcn.dims, params, dropout)
 
     def forward(self, x: Tensor, image: Tensor, visible: Tensor, snr: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The parameters of CondDiff-AMO. Defaults are the paper's; where it is silent, docs/conddiff.md says why."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,10 +14,16 @@ class Model(Settings):
 
     `depths` to `mlp_ratios` replace those of the timm model `backbone` (None: its own). `size` is the side of
     the square that the network sees, a multiple of 32; `width` the channels of the denoising network. The visible
-    mask joins the image by a 1x1 projection to three channels (`project`, for pretrained backbones) or as a fourth
-    one (`channel`), or not at all (`use_vm` false). `guides` are channels after it that are made of it, not the
-    paper's: its convex hull, and the distance to its edge.
+    mask joins the image by a projection to three channels with a kernel of `vm_kernel` pixels (`project`, for
+    pretrained backbones) or as a fourth one (`channel`), or not at all (`use_vm` false). `guides` are channels after it
+    that are made of it, not the paper's: its convex hull, and the distance to its edge.
+
+    `use_vm` false takes the visible mask from the network's input alone. It still places the crop, is the mean of the
+    first noise (1e-4 of it with the paper's noise), is what UST thins to (training, `ust_renoise`), holds its pixels in
+    Eq. 11, and joins the answer where `union_visible` says so.
     """
+
+    added_names: ClassVar = ("vm_kernel", "guides")
 
     backbone: str = "pvt_v2_b4"
     depths: tuple[int, int, int, int] | None = None
@@ -28,6 +34,7 @@ class Model(Settings):
     width: int = Field(default=256, ge=16, multiple_of=16)
     use_vm: bool = True
     vm_input: Literal["project", "channel"] = "project"
+    vm_kernel: Literal[1, 3] = 1
     guides: tuple[Literal["hull", "distance"], ...] = ()
     zoe: bool = True
     token: bool = True
@@ -49,8 +56,16 @@ class Diffusion(Settings):
     """The forward process of training and the reverse one of sampling.
 
     `noise_d` shifts the log-SNR by 2 ln(noise_d / size). `forward` is what Gaussian noise is added to: the
-    Unidirectional State Transition (UST), the amodal mask, or the visible mask.
+    Unidirectional State Transition (UST), the amodal mask, or the visible mask. `ust_start` and `ust_stop` are for the
+    schedule `segrefiner`. `x0_map` takes logits z to [-1, 1] in sampling: tanh(z), or 2 sigmoid(z) - 1, twice the
+    probability of training less 1.
+
+    `posterior` is Eq. 3, the paper's. Under UST it does not match training: it makes x_t of the whole predicted mask,
+    where training had thinned the hidden part to a share 1 - t, so each step sees more foreground than was learned and
+    the hidden part grows. `ust_renoise` thins the prediction as training does (docs/iterating.md measures both).
     """
+
+    added_names: ClassVar = ("x0_map",)
 
     noise_d: float = Field(default=46.5, gt=0)
     forward: Literal["ust", "gaussian_gt", "gaussian_visible"] = "ust"
@@ -58,17 +73,23 @@ class Diffusion(Settings):
     ust_start: float = Field(default=0.8, ge=0, le=1)
     ust_stop: float = Field(default=0.0, ge=0, le=1)
     sampler: Literal["posterior", "ust_renoise"] = "posterior"
+    x0_map: Literal["tanh", "sigmoid"] = "tanh"
     steps: int = Field(default=10, ge=1, le=1000)
 
 
 class Vgpe(Settings):
     """The Visible-Guided Prediction Ensemble (VGPE, Eq. 11-12).
 
+    `constrain` holds visible pixels from the step t of T on with t >= T/2 (Eq. 11); `first_step` is the number of the
+    first one, so of ten steps the last five are held (0) or the last six (1).
     `vote` decides the pixels that half of the steps call foreground: `ge` yes (Eq. 12), `gt` no. `scale` maps
     the mean prediction to [0, 1]: `affine` pixel by pixel, `minmax` by the extremes of the instance.
     """
 
+    added_names: ClassVar = ("first_step",)
+
     constrain: bool = True
+    first_step: Literal[0, 1] = 0
     ensemble: bool = True
     vote: Literal["ge", "gt"] = "ge"
     scale: Literal["affine", "minmax"] = "affine"
@@ -105,6 +126,8 @@ class Augment(Settings):
     255), or is stored as JPEG of quality 25 to 90.
     """
 
+    added_names: ClassVar = ("grey", "blur", "noise", "jpeg")
+
     crop: Literal["as_predicted", "none"] = "as_predicted"
     flip: float = Field(default=0.5, ge=0, le=1)
     colour: float = Field(default=0.2, ge=0, lt=1)
@@ -129,16 +152,44 @@ class Loss(Settings):
     legacy_bce: bool = False
 
 
+class Times(Settings):
+    """How the times of training are drawn, in [0, 1]: 0 is the mask, 1 is noise.
+
+    `uniform` between `low` and `high` (.5 and 1: the noisier half), or `logit_normal`: there, low + (high - low) *
+    sigmoid(`mean` + `spread` * n) with n standard normal; a mean above 0 prefers the noisier times.
+    """
+
+    draw: Literal["uniform", "logit_normal"] = "uniform"
+    low: float = Field(default=0.0, ge=0, le=1)
+    high: float = Field(default=1.0, ge=0, le=1)
+    mean: float = 0.0
+    spread: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"times from low {self.low} to high {self.high}: give a high above the low")
+        return self
+
+
 class CondDiffTraining(TrainerSettings):
     """What training adds to the parameters. The defaults are the paper's values; `batch_size` is of all processes.
 
     `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.
     After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.
+    `drop_path_joint` drops a sample's token and patches together, as if they were one sequence; otherwise each draws
+    for itself. `vm_start` is how the projection of image and visible mask begins (`model.vm_input` project): as the
+    image (`identity`), which keeps pretrained weights, or as any convolution (`random`).
     """
 
+    added_names: ClassVar = ("drop_path_joint", "vm_start", "times")
+
     drop_path: float = Field(default=0.1, ge=0, lt=1)
+    drop_path_joint: bool = False
     dropout: float = Field(default=0.1, ge=0, lt=1)
     backbone_weights: str | None = None
+    vm_start: Literal["identity", "random"] = "identity"
+    times: Times = Times()
     val_steps: int | None = Field(default=None, ge=1)
     augment: Augment = Augment()
     loss: Loss = Loss()

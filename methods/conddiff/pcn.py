@@ -5,7 +5,7 @@ called part by part here because timm's own take no token beside the H * W patch
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .params import Model
+
+Start = Literal["identity", "random"]  # of the projection of image and visible mask
 
 
 class TimeMlp(nn.Module):
@@ -37,10 +39,14 @@ def sinusoid(value: Tensor, dim: int) -> Tensor:
 
 
 class Pcn(nn.Module):
-    """Features of strides 4, 8, 16 and 32 of (image, visible mask, x_t, time)."""
+    """Features of strides 4, 8, 16 and 32 of (image, visible mask, x_t, time).
 
-    def __init__(self, params: Model, drop_path: float = 0.0) -> None:
+    `drop_path`, `joint` (a sample's token and patches are dropped together) and `start` are training's alone.
+    """
+
+    def __init__(self, params: Model, drop_path: float = 0.0, joint: bool = False, start: Start = "identity") -> None:
         super().__init__()
+        self.joint = joint
         self.channel = params.use_vm and params.vm_input == "channel"
         channels = 4 + len(params.guides) if self.channel else 3
         self.backbone = timm.create_model(
@@ -48,7 +54,7 @@ class Pcn(nn.Module):
         )
         dims = [info["num_chs"] for info in self.backbone.feature_info]
         self.dims: list[int] = dims
-        self.input_proj = _identity_projection() if params.use_vm and not self.channel else None
+        self.input_proj = _projection(params.vm_kernel, start) if params.use_vm and not self.channel else None
         self.zoe = _zero_overlapping_embedding(dims[0]) if params.zoe else None
         self.time = nn.ModuleList(TimeMlp(dim) for dim in dims) if params.token else None
 
@@ -79,31 +85,43 @@ class Pcn(nn.Module):
         for stage, token in zip(self.backbone.stages, tokens, strict=True):
             if stage.downsample is not None:
                 patches = stage.downsample(features[-1])
-            features.append(run_stage(stage, patches, token))
+            features.append(run_stage(stage, patches, token, self.joint))
         return features
 
 
-def run_stage(stage: Any, patches: Tensor, token: Tensor | None) -> Tensor:
+def run_stage(stage: Any, patches: Tensor, token: Tensor | None, joint: bool = False) -> Tensor:
     """Blocks and norm of a timm stage on patches (B, H, W, d) and a token that is dropped at its end."""
     batch, height, width, _ = patches.shape
     x = patches.reshape(batch, height * width, -1)
     token = token if token is None else token.expand(batch, -1, -1)
     for block in stage.blocks:
-        x, token = run_block(block, x, token, (height, width))
+        x, token = run_block(block, x, token, (height, width), joint)
     x = stage.norm(x)
     return x.reshape(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
 
 
-def run_block(block: Any, x: Tensor, token: Tensor | None, shape: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+def run_block(
+    block: Any, x: Tensor, token: Tensor | None, shape: tuple[int, int], joint: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """A transformer block on two streams: patches (B, N, d), and the token (B, 1, d) or None."""
     if token is None:
         return block(x, shape), None
-    attended, attended_token = attend(block.attn, block.norm1(x), block.norm1(token), shape)
-    x, token = x + block.drop_path1(attended), token + block.drop_path1(attended_token)
+    dropped, dropped_token = dropped_path(
+        block.drop_path1, *attend(block.attn, block.norm1(x), block.norm1(token), shape), joint
+    )
+    x, token = x + dropped, token + dropped_token
     mlp = block.mlp
-    x = x + block.drop_path2(mlp(block.norm2(x), shape))
     # The token has no place in the frame: it skips the depthwise convolution.
-    token = token + block.drop_path2(mlp.fc2(mlp.act(mlp.fc1(block.norm2(token)))))
+    fed, fed_token = mlp(block.norm2(x), shape), mlp.fc2(mlp.act(mlp.fc1(block.norm2(token))))
+    dropped, dropped_token = dropped_path(block.drop_path2, fed, fed_token, joint)
+    return x + dropped, token + dropped_token
+
+
+def dropped_path(drop: Any, x: Tensor, token: Tensor, joint: bool) -> tuple[Tensor, Tensor]:
+    """Stochastic depth on patches (B, N, d) and token (B, 1, d): one draw a sample (`joint`), or one for each."""
+    if not joint or not drop.training:
+        return drop(x), drop(token)
+    token, x = drop(torch.cat([token, x], dim=1)).split([1, x.shape[1]], dim=1)
     return x, token
 
 
@@ -136,12 +154,14 @@ def _changes(params: Model) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _identity_projection() -> nn.Conv2d:
-    """1x1 convolution of RGB + visible mask to three channels that begins as RGB, so pretrained weights see images."""
-    projection = nn.Conv2d(4, 3, 1)
+def _projection(kernel: int, start: Start) -> nn.Conv2d:
+    """RGB and visible mask to three channels. `identity` begins as RGB, so that pretrained weights see images."""
+    projection = nn.Conv2d(4, 3, kernel, padding=kernel // 2)
+    if start == "random":
+        return projection
     with torch.no_grad():
         projection.weight.zero_()
-        projection.weight[:, :3, 0, 0] = torch.eye(3)
+        projection.weight[:, :3, kernel // 2, kernel // 2] = torch.eye(3)
         projection.bias.zero_()
     return projection
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .diffusion import Step, keep_probability, noised, reverse_steps, ust
+from .diffusion import Step, keep_probability, noised, predicted_mask, reverse_steps, ust
 from .ensemble import Ensemble, constrained
 from .network import Network, normalised
 from .params import CondDiffParams
@@ -43,9 +43,9 @@ def sample(
     x = noised(visible, torch.tensor(steps[0].snr), noise.normal())
     for number, step in enumerate(steps):
         logits = network.step(stem, x, torch.tensor([step.snr], dtype=torch.float32, device=device))
-        x0 = torch.tanh(logits)
+        x0 = predicted_mask(logits, params.diffusion.x0_map)
         if params.vgpe.constrain:
-            x0 = constrained(x0, visible, number, len(steps))
+            x0 = constrained(x0, visible, number + params.vgpe.first_step, len(steps))
         ensemble.add(x0)
         if number + 1 < len(steps):
             x = _next(x, x0, visible, step, number, noise, params)

@@ -15,7 +15,7 @@ from amodal_bench.running.validate import counts_of, mean_scores, prefix
 
 from . import CondDiff
 from .batches import Triples
-from .diffusion import diffuse, log_snr
+from .diffusion import diffuse, draw_times, log_snr
 from .loss import structure_loss
 from .network import Network, normalised
 from .params import CondDiffParams, CondDiffTraining
@@ -27,7 +27,7 @@ def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: Traini
     config: CondDiffTraining = run.config
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
-    network = Network(params.model, config.drop_path, config.dropout)
+    network = Network(params.model, config.drop_path, config.dropout, config.drop_path_joint, config.vm_start)
     if config.backbone_weights:
         load_backbone(network.pcn, params.model, config.backbone_weights)
     CondDiffTrainer(params, network, data, val, run, accelerator).fit()
@@ -53,7 +53,7 @@ class CondDiffTrainer(Trainer):
         image, given, amodal = batch
         device = image.device
         visible, amodal = given[:, :1], amodal.float()
-        t = torch.rand(len(image), 1, 1, 1).to(device)
+        t = draw_times(len(image), self.config.times).to(device)
         noise, uniform = torch.randn(amodal.shape).to(device), torch.rand(amodal.shape).to(device)
         x = diffuse(amodal, visible, t, noise, uniform, self.params.diffusion)
         snr = log_snr(t.flatten(), self.params.diffusion.noise_d, amodal.shape[-1])
