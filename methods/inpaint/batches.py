@@ -46,7 +46,7 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
         image = recoloured(cut_image(sample.query.image, window, size), training.colour, rng)
         mask = cut_visible(sample.amodal, window, size, by_area=True)
         sigma = self._params.condition.blur * size
-        image = before_another(image, mask, training.black, training.own, sigma, rng)
+        image = before_another(image, mask, training.black, training.own_colours, sigma, rng)
         found = cutout(cut_visible(kept, window, size, by_area=True), rng) if cut else hole(mask, rng)
         if rng.random() < 0.5:
             image, found = image[:, ::-1], found[:, ::-1]

@@ -126,19 +126,22 @@ class InpaintTraining(TrainerSettings):
     """Training of a tiny inpainting pipeline on whole objects; nothing hidden is ever seen.
 
     `channels` and `layers` are those of the UNet, `codec_width` and `codec_steps` of the decoder that is learned first.
-    `black` and `own` are the shares of images whose background becomes black or the object's blurred colours (Eq. 8);
-    the others stay as they are. `cutout` is the share of holes which leave nothing of the image but a piece of the
+    `black` and `own_colours` are the shares of images whose background becomes black or the object's blurred colours
+    (Eq. 8); the others stay as they are. `cutout` is the share of holes which leave nothing of the image but a piece of the
     object and what is far away; the others are shapes, silhouettes and everything. `enlarge` and `shift` draw the
     window around the object. `l1` is the weight of the L1 error beside that of L2: with it the model paints what is
     likeliest, without it the mean of what is likely. `start` is a pipeline's folder to go on from.
     """
+
+    old_names: ClassVar = {**TrainerSettings.old_names, "own": "own_colours"}
+    kept_names: ClassVar = {"own_colours": "own"}
 
     channels: tuple[int, ...] = (64, 128, 192)
     layers: int = Field(default=2, ge=1)
     codec_width: int = Field(default=16, ge=8)
     codec_steps: int = Field(default=600, ge=0)
     black: float = Field(default=0.7, ge=0, le=1)
-    own: float = Field(default=0.2, ge=0, le=1)
+    own_colours: float = Field(default=0.2, ge=0, le=1)
     cutout: float = Field(default=0.75, ge=0, le=1)
     enlarge: tuple[float, float] = (1.4, 2.4)
     shift: float = Field(default=0.1, ge=0, le=0.5)

@@ -82,7 +82,7 @@ class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
         image = recoloured(cut_image(sample.query.image, window, SIZE), training.colour, rng)
         mask = cut_visible(sample.amodal, window, SIZE, by_area=True)
         shown = cut_visible(seen, window, SIZE, by_area=True)
-        image = before_another(image, mask, training.black, training.own, SIZE / 64, rng)
+        image = before_another(image, mask, training.black, training.own_colours, SIZE / 64, rng)
         if rng.random() < training.soften:
             image = _softened(image, rng)
         if rng.random() < 0.5:
