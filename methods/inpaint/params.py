@@ -127,8 +127,8 @@ class InpaintTraining(TrainerSettings):
 
     `channels` and `layers` are those of the UNet, `codec_width` and `codec_steps` of the decoder that is learned first.
     `black` and `own_colours` are the shares of images whose background becomes black or the object's blurred colours
-    (Eq. 8); the others stay as they are. `cutout` is the share of holes which leave nothing of the image but a piece of the
-    object and what is far away; the others are shapes, silhouettes and everything. `enlarge` and `shift` draw the
+    (Eq. 8); the others stay as they are. `cutout` is the share of holes which leave nothing of the image but a piece of
+    the object and what is far away; the others are shapes, silhouettes and everything. `enlarge` and `shift` draw the
     window around the object. `l1` is the weight of the L1 error beside that of L2: with it the model paints what is
     likeliest, without it the mean of what is likely. `start` is a pipeline's folder to go on from.
     """

@@ -12,8 +12,8 @@ class SamTraining(TrainerSettings):
 
     Prompts are `points` pixels, of the whole object or (`pieces` of the time) of a piece of it. `black` and
     `own_colours` are the shares of images whose background becomes black or the object's blurred colours, as the
-    inpainting pipeline shows them; `soften` that of images that are blurred and made noisy a little, as inpainted ones are. `enlarge` and
-    `shift` draw the window.
+    inpainting pipeline shows them; `soften` that of images that are blurred and made noisy a little, as inpainted ones
+    are. `enlarge` and `shift` draw the window.
     """
 
     old_names: ClassVar = {**TrainerSettings.old_names, "own": "own_colours"}
