@@ -17,6 +17,7 @@ from amodal_bench.formats.indexed import Indexed, InstanceOptions
 from amodal_bench.formats.missing import missing, some
 from amodal_bench.formats.records import Record, present
 from amodal_bench.masks import rle
+from amodal_bench.masks.images import read_image
 from amodal_bench.plugin import DatasetCard, Location
 from amodal_bench.types import Image, Mask
 
@@ -72,6 +73,11 @@ class _Instances(Indexed[InstanceOptions]):
         size = [int(self._index[name][row].as_py()) for name in ("height", "width")]
         return {"size": size, "counts": self._masks["amodal_counts"][row].as_py()}
 
+    def photo_of(self, index: int) -> Image:
+        """The photo of an instance; raises `BadRecord` naming one that can not be read."""
+        row = self._index.slice(int(self._rows[index]), 1).to_pylist()[0]
+        return read_image(self._photos.find(row["file"], row["where"]), row["height"], row["width"])
+
     def texts(self, name: str) -> NDArray[np.object_]:
         """A text column of the index for every instance."""
         return np.asarray(self._index[name].take(self._rows).to_pylist(), dtype=object)
@@ -108,8 +114,8 @@ class Cutouts:
 
     def read(self, number: int) -> Cutout:
         """The object in its photo; raises `BadRecord` naming a photo that can not be read."""
-        sample = self._instances[number]
-        return Cutout(sample.query.image, sample.amodal, sample.query.category)
+        mask = rle.decode(self._instances.code_of(number))
+        return Cutout(self._instances.photo_of(number), mask, self._instances.category_of(number))
 
     def beside(self, what: str) -> Path:
         """Where a table about all objects is kept: beside the index, under the digest of the annotation file."""

@@ -142,10 +142,10 @@ def _flipped(cut: Cutout, pasting: Pasting, rng: np.random.Generator) -> tuple[I
 
 def _cut(cut: Cutout, pasting: Pasting, rng: np.random.Generator) -> Cutout:
     """The object alone: its box of photo and mask, perhaps mirrored."""
-    image, mask = _flipped(cut, pasting, rng)
-    top, left, bottom, right = extent(mask)
+    top, left, bottom, right = extent(cut.mask)
     box = slice(top, bottom + 1), slice(left, right + 1)
-    return Cutout(image[box], mask[box], cut.category)
+    image, mask = _flipped(Cutout(cut.image[box], cut.mask[box], cut.category), pasting, rng)
+    return Cutout(image, mask, cut.category)
 
 
 def _factor(pasting: Pasting, rng: np.random.Generator) -> float:
