@@ -97,7 +97,7 @@ def _run(job: resolve_training.TrainJob, fresh: bool) -> None:
     except Interrupted as interrupt:
         console.print()
         console.print(
-            f"stopped: whole epochs are kept in {job.out}; the same command goes on from there", soft_wrap=True
+            f"stopped: what is done is kept in {job.out}; the same command goes on from there", soft_wrap=True
         )
         raise typer.Exit(interrupt.code) from None
     except TrainingStopped as error:

@@ -1,16 +1,19 @@
 """Ctrl-C, and the signals that mean the same: what is finished is written first, then the process ends.
 
-SIGTERM is a cluster's or a system's notice, SIGHUP a closed terminal.
+SIGTERM is a cluster's or a system's notice, SIGHUP a closed terminal. SIGUSR1 asks a training to keep what it has
+and to go on.
 """
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_KEEP = "SIGUSR1"
 _ENOUGH = 3  # a user who asks so often does not want to wait for anything
 
 
@@ -45,13 +48,55 @@ def interruptible() -> Iterator[None]:
         with suppress(OSError):
             os.write(2, b"writing what is finished; once more ends at once\n")
 
+    with _handled(dict.fromkeys(_SIGNALS, stop)):
+        yield
+
+
+class Notice:
+    """What signals have asked for in a block of `noticed`: to stop (the signal's number, else 0), to keep the state."""
+
+    def __init__(self) -> None:
+        self.stop = 0
+        self.keep = False
+
+
+@contextmanager
+def noticed() -> Iterator[Notice]:
+    """The signals interrupt nothing in this block but are noted: the block looks, and ends where it can go on later.
+
+    A second one waits, a third ends the process at once. In a thread other than the main one nothing is noted.
+    """
+    notice, seen = Notice(), 0
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        notice.stop = notice.stop or number
+        if seen >= _ENOUGH:
+            os._exit(128 + number)
+        with suppress(OSError):
+            os.write(2, b"keeping what is done after this step; three times ends at once\n")
+
+    def keep(_: int, __: FrameType | None) -> None:
+        notice.keep = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield notice
+        return
+    with _handled({**dict.fromkeys(_SIGNALS, stop), _KEEP: keep}):
+        yield notice
+
+
+@contextmanager
+def _handled(handlers: dict[str, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """Signals by name are handled in this block, but for those that were ignored before."""
     before: dict[int, Any] = {}
-    for name in _SIGNALS:
+    for name, handler in handlers.items():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, stop)
+            before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,7 +1,9 @@
 """train_log.csv: one row every few steps and one a validated epoch; a resumed training cuts off what it repeats."""
 
 import csv
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from amodal_bench.text.csv_text import cell
@@ -39,3 +41,35 @@ def duration(seconds: float) -> str:
     """h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+class Pace:
+    """How fast a training goes, by the steps after the first of this process.
+
+    The first one waits for data to be prepared and kernels to be built; what it takes would be foretold for every step.
+    """
+
+    def __init__(self, step: int, total: int) -> None:
+        self._step, self._total = step, total
+        self._first: int | None = None
+        self._since = 0.0
+
+    def stepped(self, step: int) -> None:
+        """So many steps are done."""
+        self._step = step
+        if self._first is None:
+            self._first, self._since = step, time.monotonic()
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Time in this block is not that of steps."""
+        start = time.monotonic()
+        yield
+        self._since += time.monotonic() - start
+
+    def __str__(self) -> str:
+        steps = self._step - (self._step if self._first is None else self._first)
+        if not steps:
+            return "time left not known yet"
+        pace = (time.monotonic() - self._since) / steps
+        return f"{pace * 1000:.0f} ms a step, {duration(pace * (self._total - self._step))} left"

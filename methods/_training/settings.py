@@ -15,6 +15,10 @@ class TrainerSettings(Settings):
     `ema` averages the weights over about 1 / (1 - ema) steps; 0 ships the last ones. An epoch sees `epoch_size`
     instances (None: all). `val_limit` instances are watched after every `val_every` epochs and at the end. `save_fp16`
     stores the weights in half precision.
+    `accumulate` takes a batch in so many parts, one after the other, where it does not fit the memory. Batch norms are
+    of all processes (`sync_batch_norm`) and of one part. The state is kept every `save_minutes`, at the end of an epoch
+    and at a signal. Losses are looked at every `read_every` steps: to look is to wait for a GPU. `tf32` and `compile`
+    (torch.compile) are for GPUs.
     """
 
     old_names: ClassVar = {
@@ -36,11 +40,17 @@ class TrainerSettings(Settings):
     ema: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["no", "fp16", "bf16"] = "no"
     channels_last: bool = False
+    tf32: bool = True
+    compile: bool = False
+    sync_batch_norm: bool = True
+    accumulate: int = Field(default=1, ge=1)
     workers: int = Field(default=0, ge=0)
     epoch_size: int | None = Field(default=None, ge=1)
     keep_every: int = Field(default=5, ge=1)
     val_every: int = Field(default=1, ge=1)
     val_limit: int = Field(default=200, ge=0)
     log_every: int = Field(default=20, ge=1)
+    read_every: int = Field(default=10, ge=1)
+    save_minutes: float = Field(default=15, gt=0)
     trackers: tuple[str, ...] = ()
     save_fp16: bool = False

@@ -1,55 +1,46 @@
-"""The course of a training: accelerate under torchrun, epoch checkpoints, resumed to the bit at epoch ends.
+"""The course of a training: accelerate under torchrun, checkpoints by time and by signal, resumed to the bit anywhere.
 
-All chance is a function of (seed, epoch, index) or (seed, step, process), so nothing but weights, optimiser and
-the number of steps has to be kept.
+All chance is a function of (seed, epoch, index), (seed, step, row) or, inside the network, (seed, step, process), so
+nothing but weights, optimiser and the number of steps has to be kept. Losses stay on the device for a few steps, and
+are looked at before anything is kept, so that no checkpoint holds what is no number.
 """
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
-from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from amodal_bench.errors import Refused, TrainingStopped
+from amodal_bench.errors import TrainingStopped
 from amodal_bench.plugin import AnyDataset, TrainingRun
+from amodal_bench.running.interrupts import Interrupted, Notice, noticed
 
 from . import weights
 from .average import WeightAverage
-from .batches import epoch_batches
+from .batches import Course, read_batches
+from .chance import Chance
 from .checkpoints import Checkpoints
-from .progress import Log, duration
+from .progress import Log, Pace, duration, read
+from .readings import Reading, Readings
 from .schedule import lr_at, step_seed
 from .settings import TrainerSettings
-
-
-def accelerator_of(run: TrainingRun) -> Any:
-    """The accelerator of a training; raises `Refused` where its batch can not be shared by the processes."""
-    config: TrainerSettings = run.config
-    accelerator = Accelerator(
-        cpu=run.device == "cpu",
-        mixed_precision=config.precision,
-        log_with=list(config.trackers) or None,
-        project_dir=run.out,
-    )
-    if config.batch_size % accelerator.num_processes:
-        raise Refused(
-            f"train.batch_size {config.batch_size} can not be shared by {accelerator.num_processes} processes"
-        )
-    return accelerator
+from .shared_norm import shared
 
 
 class Trainer(ABC):
     """Trains one network with AdamW; a subclass says what a batch, the loss and a score are.
 
-    `self.model` is what the accelerator made of `self.network`; `self.step` is the number of steps done.
+    `self.model` is what the accelerator made of `self.network`; `self.step` is the number of steps done; `self.chance`
+    draws for the rows of the batch at hand.
     """
 
     scores: ClassVar[tuple[str, ...]] = ()  # columns of the log that `validate` fills
+    items: Dataset[Any]  # indexed by (epoch, index in the dataset), which fixes all chance
+    chance: Chance
 
     def __init__(
         self, network: nn.Module, data: AnyDataset, val: AnyDataset, run: TrainingRun, accelerator: Any
@@ -57,32 +48,40 @@ class Trainer(ABC):
         config: TrainerSettings = run.config
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        on_gpu = accelerator.device.type == "cuda"
+        network = shared(network, config, accelerator.num_processes, on_gpu)
+        optimizer = torch.optim.AdamW(
+            self.rates(network), lr=config.lr, weight_decay=config.weight_decay, fused=on_gpu or None
+        )
         self.model, self.optimizer = accelerator.prepare(network, optimizer)
         if config.trackers:
             accelerator.init_trackers("amodal_bench", {"config": run.metadata["config"]})
         self.config, self.run, self.accelerator = config, run, accelerator
         self.data, self.val = data, val
         self.network: nn.Module = accelerator.unwrap_model(self.model)
+        if config.compile:
+            self.model = torch.compile(self.model)
         self.average = WeightAverage(self.network, config.ema)
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.course = Course(len(data), config, run.seed, self.rank, self.world)
         self.checkpoints = Checkpoints(run.out / "checkpoints", config.keep_every)
-        self.step = self.resumed = 0
+        self.readings = Readings(accelerator)
+        self.step = 0
+        self.losses: list[float] = []  # since the last row of the log
         self.seconds = 0.0  # of the runs before this one
-        self.started = time.monotonic()
-        self.per_epoch = len(self._order(0))
-
-    @abstractmethod
-    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
-        """This process's share of each batch of `order` (batches, batch)."""
+        self.started = self.kept = time.monotonic()
 
     @abstractmethod
     def loss(self, batch: list[Tensor]) -> Tensor:
-        """The loss of a batch, a scalar; torch has been seeded for this step and process."""
+        """The mean loss of a batch's rows, a scalar; torch has been seeded for this step and process."""
 
     @abstractmethod
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Values for the columns `scores` and a line for the user, or None; called in every process."""
+
+    def rates(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Groups of parameters; `share` is what of the learning rate a group has."""
+        return [{"params": list(network.parameters()), "share": 1.0}]
 
     def begin(self) -> None:  # noqa: B027  (nothing is a fine beginning)
         """Told once, before the first step, in the main process."""
@@ -92,16 +91,21 @@ class Trainer(ABC):
         weights.save(best, self.run.out / "model.safetensors", metadata, self.config.save_fp16)
 
     def fit(self) -> None:
-        """All epochs that are left, then the weights."""
+        """All steps that are left, then the weights."""
         self._resume()
+        unwatched = self.step and self.step % self.course.per_epoch == 0 and not self._watched()
+        self.pace = Pace(self.step, self.course.steps)
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.begin()
         log = Log(self.run.out / "train_log.csv", self.step, self.scores) if self.accelerator.is_main_process else None
-        for epoch in range(self.step // self.per_epoch, self.config.epochs):
-            self._epoch(epoch, log)
-            self._keep(epoch)
-            if (epoch + 1) % self.config.val_every == 0 or epoch + 1 == self.config.epochs:
-                self._validate(epoch, log)
+        if unwatched:
+            self._validate(self.step // self.course.per_epoch, log)
+        feed = read_batches(self.items, self.course.keys(self.step), self.config.workers)
+        for epoch in range(self.step // self.course.per_epoch, self.config.epochs):
+            self._epoch(epoch, feed, log)
+            self._number(epoch + 1)
+            self._validate(epoch + 1, log)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             metadata = {**self.run.metadata, "epochs": str(self.config.epochs), "steps": str(self.step)}
@@ -114,79 +118,129 @@ class Trainer(ABC):
         """DATASET/SPLIT of what `validate` looks at."""
         return f"{self.run.metadata.get('dataset', self.val.card.title)}/{self.val.split}"
 
-    def _order(self, epoch: int) -> Any:
-        config = self.config
-        return epoch_batches(len(self.data), config.batch_size, config.epoch_size, self.run.seed, epoch)
-
-    def _epoch(self, epoch: int, log: Log | None) -> None:
+    def _epoch(self, epoch: int, feed: Iterator[list[Tensor]], log: Log | None) -> None:
+        """The steps of an epoch that are left; signals are heeded between two of them."""
         self.model.train()
-        order = self._order(epoch)
-        losses: list[float] = []
-        for indices, batch in zip(order, self.batches(order, epoch), strict=True):
-            lr = lr_at(self.config, self.step, self.per_epoch)
-            loss = self._learn(batch, lr)
-            if not math.isfinite(loss):
-                ids = [self.data.ids()[i] for i in indices[:16]]
-                raise TrainingStopped(
-                    f"the loss became {loss} at step {self.step} of epoch {epoch + 1}, on {', '.join(ids)}. The last "
-                    f"good checkpoint is kept in {self.checkpoints.folder}; a lower train.lr or train.max_grad_norm "
-                    "may help"
-                )
-            losses.append(loss)
-            self.step += 1
-            if log and self.step % self.config.log_every == 0:
-                mean = sum(losses) / len(losses)
-                losses.clear()
-                seconds = round(self._seconds(), 1)
-                log.add(step=self.step, epoch=epoch + 1, seconds=seconds, loss=round(mean, 5), lr=lr)
-                self.accelerator.log({"loss": mean, "lr": lr}, step=self.step)
-                self._tell(epoch, mean)
+        end = (epoch + 1) * self.course.per_epoch
+        with noticed() as notice:
+            while self.step < end:
+                lr = lr_at(self.config, self.step, self.course.per_epoch)
+                self._learn(feed, lr)
+                self.step += 1
+                self.pace.stepped(self.step)
+                if self.step == end or self._to_be_looked_at(notice):
+                    self._look(epoch, lr, log, notice)
+        if notice.stop:
+            raise Interrupted(notice.stop)
 
-    def _learn(self, batch: list[Tensor], lr: float) -> float:
-        """One step of the optimiser; the loss, averaged over all processes."""
-        device = self.accelerator.device
-        torch.manual_seed(step_seed(self.run.seed, self.step, self.rank))
-        loss = self.loss([part.to(device, non_blocking=True) for part in batch])
-        mean = float(self.accelerator.gather(loss.detach()[None]).mean())
-        if not math.isfinite(mean):
-            return mean
+    def _learn(self, feed: Iterator[list[Tensor]], lr: float) -> None:
+        """One step of the optimiser on this process's share of the batch."""
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["share"]
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        parts, losses = self.config.accumulate, []
+        for part in range(parts):
+            batch = [tensor.to(self.accelerator.device, non_blocking=True) for tensor in next(feed)]
+            self.chance = Chance(self.run.seed, self.step, self.course.rows(part), self.accelerator.device)
+            torch.manual_seed(step_seed(self.run.seed, self.step, self.rank + self.world * part))
+            alone = self.accelerator.no_sync(self.model) if part + 1 < parts else nullcontext()
+            with alone:
+                loss = self.loss(batch) / parts
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        if self.accelerator.scaler is None and not math.isfinite(float(norm)):
-            return math.nan  # before it reaches the weights; with a scaler such steps are left out
         self.optimizer.step()
         self.average.update(self.network)
-        return mean
+        self.readings.add(self.step, torch.stack(losses).sum(), norm)
 
-    def _validate(self, epoch: int, log: Log | None) -> None:
-        found = self.validate(self.average.network(self.network))
+    def _to_be_looked_at(self, notice: Notice) -> bool:
+        """Whether losses are read now: every few steps, and alone at any time; many have to agree without a word."""
+        config = self.config
+        regular = self.step % config.read_every == 0 or self.step % config.log_every == 0
+        return regular or (self.world == 1 and (notice.keep or bool(notice.stop) or self._keeping_is_due()))
+
+    def _look(self, epoch: int, lr: float, log: Log | None, notice: Notice) -> None:
+        """Read the losses, tell them, and keep the state where it is time or a signal asks for it."""
+        found, told = self.readings.take(float(notice.stop), float(notice.keep or self._keeping_is_due()))
+        for reading in found:
+            if not reading.finite:
+                raise self._stopped(reading)
+        self.losses += [reading.loss for reading in found]
+        if self.step % self.config.log_every == 0:
+            self._tell(epoch, lr, found[-1], log)
+        stop = int(max(flags[0] for flags in told))
+        ended = self.step % self.course.per_epoch == 0
+        if stop or ended or any(flags[1] for flags in told):
+            notice.keep = False
+            self._keep()
+        if stop:
+            raise Interrupted(stop)
+
+    def _stopped(self, reading: Reading) -> TrainingStopped:
+        ids = [self.data.ids()[index] for index in self.course.batch(reading.step)[:16]]
+        return TrainingStopped(
+            f"the loss became {reading.loss} (its gradient's norm {reading.norm}) at step {reading.step} of epoch "
+            f"{reading.step // self.course.per_epoch + 1}, on {', '.join(ids)}. The last good checkpoint is kept in "
+            f"{self.checkpoints.folder}; a lower train.lr or train.max_grad_norm may help"
+        )
+
+    def _tell(self, epoch: int, lr: float, last: Reading, log: Log | None) -> None:
+        mean = sum(self.losses) / len(self.losses)
+        self.losses = []
+        if log is None:
+            return
+        seconds = round(self._seconds(), 1)
+        log.add(step=self.step, epoch=epoch + 1, seconds=seconds, loss=round(mean, 5), lr=lr)
+        self.accelerator.log({"loss": mean, "lr": lr, "norm": last.norm}, step=self.step)
+        text = f"epoch {epoch + 1}/{self.config.epochs}, loss {mean:.4f}, {self.pace}"
+        self.run.monitor.step(self.step, self.course.steps, text)
+
+    def _validate(self, epochs: int, log: Log | None) -> None:
+        """After `epochs` whole ones, if it is their turn."""
+        if epochs % self.config.val_every and epochs != self.config.epochs:
+            return
+        with self.pace.standing():
+            found = self.validate(self.average.network(self.network))
         if log is None or found is None:
             return
         values, text = found
         rounded = {name: round(value, 3) for name, value in values.items()}
-        log.add(step=self.step, epoch=epoch + 1, seconds=round(self._seconds(), 1), **rounded)
+        log.add(step=self.step, epoch=epochs, seconds=round(self._seconds(), 1), **rounded)
         self.accelerator.log(values, step=self.step)
-        self.run.monitor.note(f"epoch {epoch + 1}/{self.config.epochs}, {duration(self._seconds())}: {text}")
+        self.run.monitor.note(f"epoch {epochs}/{self.config.epochs}, {duration(self._seconds())}: {text}")
 
-    def _keep(self, epoch: int) -> None:
+    def _watched(self) -> bool:
+        """Whether the log has the scores of the step that is resumed: a kill may have come between."""
+        rows = read(self.run.out / "train_log.csv")
+        return any(row.get(name) for row in rows for name in self.scores if int(row["step"]) == self.step)
+
+    def _keeping_is_due(self) -> bool:
+        return time.monotonic() - self.kept >= 60 * self.config.save_minutes
+
+    def _keep(self) -> None:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            state = {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
-                "step": self.step,
-                "seconds": self._seconds(),
-            }
+            scaler = self.accelerator.scaler
+            self.checkpoints.write(
+                {
+                    "network": self.network.state_dict(),
+                    "average": self.average.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": scaler.state_dict() if scaler else {},
+                    "step": self.step,
+                    "losses": self.losses,
+                    "seconds": self._seconds(),
+                }
+            )
+        self.kept = time.monotonic()
+
+    def _number(self, epochs: int) -> None:
+        if self.accelerator.is_main_process:
             best = self.average.network(self.network)
-            self.checkpoints.write(epoch + 1, state, best, {**self.run.metadata, "epochs": str(epoch + 1)})
+            self.checkpoints.number(epochs, best, {**self.run.metadata, "epochs": str(epochs)})
 
     def _resume(self) -> None:
-        state = self.checkpoints.read()
+        state = self.checkpoints.read(self.run.monitor)
         if state is None:
             return
         self.network.load_state_dict(state["network"])
@@ -194,17 +248,10 @@ class Trainer(ABC):
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.resumed = self.step
+        self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
         if self.accelerator.is_main_process:
-            self.run.monitor.note(f"goes on after epoch {self.step // self.per_epoch} of {self.config.epochs}")
+            done = f"step {self.step} of {self.course.steps} (epoch {self.step // self.course.per_epoch + 1})"
+            self.run.monitor.note(f"goes on after {done}")
 
     def _seconds(self) -> float:
         return self.seconds + time.monotonic() - self.started
-
-    def _tell(self, epoch: int, loss: float) -> None:
-        total = self.config.epochs * self.per_epoch
-        pace = (time.monotonic() - self.started) / max(1, self.step - self.resumed)
-        left = duration(pace * (total - self.step))
-        text = f"epoch {epoch + 1}/{self.config.epochs}, loss {loss:.4f}, {pace * 1000:.0f} ms a step, {left} left"
-        self.run.monitor.step(self.step, total, text)

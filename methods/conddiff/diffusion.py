@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from amodal_bench.methods._training.chance import Chance
+
 from .params import Diffusion, Times
 
 _LIMIT = 15.0  # of the unshifted log-SNR
@@ -46,12 +48,12 @@ def ust(amodal: Tensor, visible: Tensor, keep: Tensor, uniform: Tensor) -> Tenso
     return kept * amodal + (1 - kept) * visible
 
 
-def draw_times(count: int, params: Times) -> Tensor:
-    """Times (count, 1, 1, 1) in [0, 1] from torch's own chance, for a training batch."""
+def draw_times(chance: Chance, params: Times) -> Tensor:
+    """Times (B, 1, 1, 1) in [0, 1] for a training batch."""
     if params.draw == "uniform":
-        share = torch.rand(count, 1, 1, 1)
+        share = chance.uniform(1, 1, 1)
     else:
-        share = torch.sigmoid(params.mean + params.spread * torch.randn(count, 1, 1, 1))
+        share = torch.sigmoid(params.mean + params.spread * chance.normal(1, 1, 1))
     return params.low + (params.high - params.low) * share
 
 

@@ -1,14 +1,12 @@
 """Training of CondDiff-AMO."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amodal_bench.methods._training.batches import read_batches
-from amodal_bench.methods._training.trainer import Trainer, accelerator_of
+from amodal_bench.methods._training.accelerator import accelerator_of
+from amodal_bench.methods._training.trainer import Trainer
 from amodal_bench.methods._window import find_window, recall
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import counts_of, mean_scores, prefix
@@ -23,7 +21,7 @@ from .pretrained import load_backbone
 
 
 def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
-    """Train, or go on from the last whole epoch in `run.out`, and write the weights."""
+    """Train, or go on from what was kept in `run.out`, and write the weights."""
     config: CondDiffTraining = run.config
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
@@ -42,19 +40,14 @@ class CondDiffTrainer(Trainer):
     def __init__(self, params: CondDiffParams, network: Network, *parts: Any) -> None:
         super().__init__(network, *parts)
         self.params = params
-        self.triples = Triples(self.data, params, self.config.augment, self.run.seed)
-
-    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
-        """Triples in the network's frame."""
-        return read_batches(self.triples, order, epoch, self.rank, self.world, self.config.workers)
+        self.items = Triples(self.data, params, self.config.augment, self.run.seed)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """The weighted loss of one denoising call at a random time."""
         image, given, amodal = batch
-        device = image.device
         visible, amodal = given[:, :1], amodal.float()
-        t = draw_times(len(image), self.config.times).to(device)
-        noise, uniform = torch.randn(amodal.shape).to(device), torch.rand(amodal.shape).to(device)
+        t = draw_times(self.chance, self.config.times)
+        noise, uniform = self.chance.normal(*amodal.shape[1:]), self.chance.uniform(*amodal.shape[1:])
         x = diffuse(amodal, visible, t, noise, uniform, self.params.diffusion)
         snr = log_snr(t.flatten(), self.params.diffusion.noise_d, amodal.shape[-1])
         seen = normalised(image)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 from amodal_bench.errors import Refused
 from amodal_bench.files.cache import write_atomic
 from amodal_bench.methods._training import weights
-from amodal_bench.methods._training.batches import read_batches
-from amodal_bench.methods._training.trainer import Trainer, accelerator_of
+from amodal_bench.methods._training.accelerator import accelerator_of
+from amodal_bench.methods._training.trainer import Trainer
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import prefix
 
@@ -65,7 +64,7 @@ def scheduler() -> DDIMScheduler:
 
 
 def train(params: InpaintParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
-    """Train, or go on from the last whole epoch in `run.out`; leaves run.out/pipeline and model.safetensors."""
+    """Train, or go on from what was kept in `run.out`; leaves run.out/pipeline and model.safetensors."""
     config: InpaintTraining = run.config
     accelerator = accelerator_of(run)
     path = run.out / _CODEC
@@ -132,24 +131,22 @@ class InpaintTrainer(Trainer):
         self.items = Holes(self.data, params, self.config, self.run.seed)
         self.scheduler = scheduler()
 
-    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
-        """Images and holes."""
-        return read_batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
-
     def loss(self, batch: list[Tensor]) -> Tensor:
         """L2 and L1 of the clean latents, at times of which half are in the noisiest quarter.
 
         What is known counts little: `denoising.keep_outside` can bring it back, so few weights should copy it.
         """
         image, hole = batch
-        share = 1 - torch.rand(len(image)).square()
+        share = 1 - self.chance.uniform().square()
         t = (share * self.scheduler.config.num_train_timesteps).long().clamp(max=999)
         latents, known, mask = self._encoded(image, hole)
-        noise = torch.randn(latents.shape).to(latents.device)
+        noise = self.chance.normal(*latents.shape[1:])
         found = self._denoised(self.model, latents, known, mask, noise, t)
         error = self.config.l1 * (found - latents).abs() + (found - latents).square()
         weight = _OUTSIDE + (1 - _OUTSIDE) * mask
-        return (error * weight).sum() / (weight.sum() * LATENTS)
+        axes = (1, 2, 3)
+        # Image by image, so that a batch's loss is the mean of its parts': processes and parts of a step may share it.
+        return ((error * weight).sum(axes) / (weight.sum(axes) * LATENTS)).mean()
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Mean squared error in the holes of a prefix of the validation split, over five times."""

@@ -1,12 +1,10 @@
 """Training of the tiny segmenter: whole objects in images, their modal masks, points as prompts."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from scipy import ndimage
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -15,10 +13,11 @@ from torch.utils.data import Dataset
 from amodal_bench.methods._segment.nano import SIZE, build_nano
 from amodal_bench.methods._segment.points import draw_points
 from amodal_bench.methods._segment.settings import Segmenter
-from amodal_bench.methods._training.batches import SampleKey, read, read_batches
+from amodal_bench.methods._training.accelerator import accelerator_of
+from amodal_bench.methods._training.batches import SampleKey, read
 from amodal_bench.methods._training.colour import before_another, recoloured
 from amodal_bench.methods._training.pieces import piece, whole
-from amodal_bench.methods._training.trainer import Trainer, accelerator_of
+from amodal_bench.methods._training.trainer import Trainer
 from amodal_bench.methods._window import CropSettings, cut_image, cut_visible, find_window
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.validate import prefix
@@ -30,7 +29,7 @@ _WINDOW = CropSettings(mode="square")
 
 
 def train(data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
-    """Train, or go on from the last whole epoch in `run.out`, and write the weights."""
+    """Train, or go on from what was kept in `run.out`, and write the weights."""
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
     SegmenterTrainer(PointModel(build_nano()), data, val, run, accelerator).fit()
@@ -114,10 +113,6 @@ class SegmenterTrainer(Trainer):
                 parameter.requires_grad_(False)
         super().__init__(model, *parts)
         self.items = Prompts(self.data, self.config, self.run.seed)
-
-    def batches(self, order: NDArray[Any], epoch: int) -> Iterator[list[Tensor]]:
-        """Images, points and masks."""
-        return read_batches(self.items, order, epoch, self.rank, self.world, self.config.workers)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """Binary cross-entropy + Dice + squared error of the predicted IoU."""

@@ -58,7 +58,7 @@ def test_training_and_prediction_see_the_same_channels(ellipses: Callable[..., A
     method = CondDiff(params)
     method.use(Network(params.model), "cpu")
     stem = method.network.pcn.stem
-    method.network.pcn.stem = lambda image, visible: seen.append(visible) or stem(image, visible)  # type: ignore[func-returns-value]
+    method.network.pcn.stem = lambda image, visible: seen.append(visible) or stem(image, visible)  # type: ignore[func-returns-value,method-assign]
     (mask,) = method.predict([data[0].query], [5])
     assert mask.shape == data[0].visible.shape
     assert torch.equal(seen[0][0], given)

@@ -21,6 +21,37 @@ def test_a_damaged_checkpoint_is_refused_by_name(kind: str, tmp_path: Path) -> N
         Checkpoints(tmp_path, 1).read()
 
 
+@pytest.mark.parametrize("kind", ["cut off", "gone"])
+def test_where_the_last_checkpoint_is_damaged_the_one_before_is_taken(kind: str, tmp_path: Path) -> None:
+    kept, monitor = Checkpoints(tmp_path, 1), Lines()
+    for step in (1, 2, 3):
+        kept.write({"step": step, "network": {"a": torch.full((99,), float(step))}})
+    assert (kept.read() or {})["step"] == 3
+    latest = tmp_path / "latest.pt"
+    latest.write_bytes(latest.read_bytes()[:-90])
+    if kind == "gone":  # killed between two renames
+        latest.unlink()
+    assert (kept.read(monitor) or {})["step"] == 2
+    said = [line for line in monitor.lines if "latest.pt: not a whole checkpoint" in line]
+    assert len(said) == (kind == "cut off")
+    assert all(line.endswith("The checkpoint before it is taken") for line in said)
+    (tmp_path / "before.pt").write_bytes(b"")
+    with pytest.raises(Refused, match=r"before\.pt: not a whole checkpoint"):
+        kept.read(monitor)
+
+
+class Lines:
+    """A monitor that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, done: int, total: int, text: str) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
 def test_settings_are_read_under_their_old_names() -> None:
     old = {"batch": 4, "rate": 2e-3, "last_rate": 1e-5, "clip": 2.0, "half": True}
     read = TrainerSettings.model_validate(old)
