@@ -21,8 +21,7 @@ class Settings(BaseModel):
 
     `old_names` maps what a field was called before to its name: files that were written then are read. Of those fields,
     the ones in `kept_names` stand in keys and records under their old name, so that no run changes its key.
-    For the same reason the fields in `added_names`, which came when runs were kept already, stand there only where they
-    differ from their default: what the code did before they came. That default may never change.
+    So do fields in `added_names`, which came later, at their default (what was done before): they do not stand there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -97,7 +97,7 @@ def test_the_tables_name_what_they_re_make() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "fault"),
     [
-        ("[visible, convex_hull]", "[visible, convex_hul]",
+        ("[visible, convex_hull,", "[visible, convex_hul,",
          r"references: unknown method or preset 'convex_hul'\. Did you mean 'convex_hull'\? Known: "),
         ("preset: conddiff\n", "preset: condiff\n",
          r"row conddiff-amo: preset: unknown method or preset 'condiff'\. Did you mean 'conddiff'\?"),

@@ -11,13 +11,15 @@ torch = pytest.importorskip("torch")
 from amodal_bench.methods.conddiff.diffusion import (  # noqa: E402
     alpha_sigma,
     diffuse,
+    draw_times,
     keep_probability,
     log_snr,
     posterior,
+    predicted_mask,
     reverse_steps,
     ust,
 )
-from amodal_bench.methods.conddiff.params import Diffusion  # noqa: E402
+from amodal_bench.methods.conddiff.params import Diffusion, Times  # noqa: E402
 
 GRID = torch.linspace(1, 0, 11, dtype=torch.float64)
 ALPHA = [1.0e-4, 0.029, 0.059, 0.092, 0.131, 0.179, 0.243, 0.336, 0.488, 0.753, 1.0]
@@ -111,3 +113,48 @@ def test_what_noise_is_added_to(forward: str, mean: float) -> None:
     params = Diffusion.model_validate({"forward": forward, "noise_d": 64})
     x = diffuse(torch.ones(shape), torch.zeros(shape), t, noise, uniform, params)
     assert float(x.mean() / math.sqrt(0.5) + 1) / 2 == pytest.approx(mean, abs=0.02)
+
+
+def test_the_times_of_training_are_uniform_as_they_were() -> None:
+    """The default draws the same numbers as before there was a choice, so that trainings repeat."""
+    torch.manual_seed(3)
+    wanted = torch.rand(1000, 1, 1, 1)
+    torch.manual_seed(3)
+    assert torch.equal(draw_times(1000, Times()), wanted)
+
+
+@pytest.mark.parametrize(
+    ("asked", "low", "mean", "high"),
+    [
+        ({"low": 0.5}, 0.5, 0.75, 1.0),
+        ({"low": 0.2, "high": 0.4}, 0.2, 0.3, 0.4),
+        ({"draw": "logit_normal"}, 0.0, 0.5, 1.0),
+        ({"draw": "logit_normal", "mean": 1.0, "spread": 0.001}, 0.72, 0.7311, 0.74),
+        ({"draw": "logit_normal", "low": 0.5}, 0.5, 0.75, 1.0),
+    ],
+)
+def test_times_keep_to_their_range(asked: dict[str, Any], low: float, mean: float, high: float) -> None:
+    torch.manual_seed(4)
+    times = draw_times(20_000, Times.model_validate(asked))
+    assert times.shape == (20_000, 1, 1, 1)
+    assert low <= float(times.min()) <= float(times.max()) <= high
+    assert float(times.mean()) == pytest.approx(mean, abs=0.005)
+
+
+def test_logit_normal_times_are_normal_before_the_sigmoid() -> None:
+    torch.manual_seed(5)
+    logits = torch.logit(draw_times(20_000, Times(draw="logit_normal", mean=0.5, spread=0.7)))
+    assert (float(logits.mean()), float(logits.std())) == pytest.approx((0.5, 0.7), abs=0.02)
+
+
+def test_a_range_of_times_without_a_width_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"times from low 0\.8 to high 0\.3: give a high above the low"):
+        Times(low=0.8, high=0.3)
+
+
+def test_both_maps_of_the_logits_end_in_plus_and_minus_one_and_agree_in_sign() -> None:
+    logits = torch.linspace(-20, 20, 401, dtype=torch.float64)
+    sharp, plain = predicted_mask(logits, "tanh"), predicted_mask(logits, "sigmoid")
+    assert torch.allclose(sharp, torch.tanh(logits))
+    assert torch.allclose(plain, torch.tanh(logits / 2))
+    assert torch.equal(sharp.sign(), plain.sign())

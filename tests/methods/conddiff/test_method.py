@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from amodal_bench.errors import Refused, WeightsNotFound  # noqa: E402
 from amodal_bench.methods._training import weights  # noqa: E402
-from amodal_bench.methods.conddiff import CondDiff, CondDiffParams  # noqa: E402
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, CondDiffTraining  # noqa: E402
 from amodal_bench.methods.conddiff.network import Network  # noqa: E402
 from amodal_bench.plugin import Runtime  # noqa: E402
 from amodal_bench.store.spec import resolved  # noqa: E402
@@ -131,6 +131,72 @@ def test_metadata_says_beforehand_what_does_not_fit(tiny: CondDiffParams) -> Non
     sampling = {**tiny.model_dump(), "vgpe": {"ensemble": False}, "crop": {"mode": "box"}}
     sampling["diffusion"]["steps"] = 3
     CondDiff(CondDiffParams.model_validate(sampling)).check_weights(metadata)
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "fault"),
+    [
+        ({"ust_schedule": "tied"}, {}, r"  diffusion\.ust_schedule: trained with 'tied', asked for 'linear'$"),
+        ({}, {"ust_schedule": "segrefiner"}, r"ust_schedule: trained with 'linear', asked for 'segrefiner'$"),
+        (
+            {"ust_schedule": "segrefiner"},
+            {"ust_schedule": "segrefiner", "ust_start": 0.9},
+            r"parameters:\n  diffusion\.ust_start: trained with 0\.8, asked for 0\.9$",
+        ),
+        ({"ust_start": 0.9}, {}, None),  # of another schedule
+        (
+            {"forward": "gaussian_gt", "ust_schedule": "tied"},
+            {"forward": "gaussian_gt"},
+            None,  # no UST in either
+        ),
+        ({"x0_map": "sigmoid", "sampler": "ust_renoise", "steps": 3}, {}, None),  # of sampling
+    ],
+)
+def test_weights_are_bound_to_how_ust_thinned(trained: Any, asked: Any, fault: str | None) -> None:
+    stored, params = (CondDiffParams.model_validate({"diffusion": change}) for change in (trained, asked))
+    metadata = {"params": json.dumps(resolved(stored))}
+    if fault is None:
+        CondDiff(params).check_weights(metadata)
+        return
+    with pytest.raises(Refused, match=fault):
+        CondDiff(params).check_weights(metadata)
+
+
+def test_weights_that_do_not_state_a_parameter_were_made_with_its_default(tiny: CondDiffParams) -> None:
+    """Headers from before a parameter came, or of weights that were made elsewhere."""
+    stored = resolved(tiny)
+    del stored["diffusion"]["ust_schedule"]
+    assert "vm_kernel" not in stored["model"]
+    metadata = {"params": json.dumps(stored)}
+    CondDiff(tiny).check_weights(metadata)
+    changed = tiny.model_dump()
+    changed["model"]["vm_kernel"] = 3
+    changed["diffusion"]["ust_schedule"] = "tied"
+    fault = r"model\.vm_kernel: trained with 1, asked for 3\n.*ust_schedule: trained with 'linear', asked for 'tied'$"
+    with pytest.raises(Refused, match=fault):
+        CondDiff(CondDiffParams.model_validate(changed)).check_weights(metadata)
+
+
+def test_parameters_that_came_later_change_no_key_at_their_default() -> None:
+    """As the runs and weights that are kept have it: none of the newer names."""
+    kept = {
+        "model": {
+            "backbone", "depths", "dims", "heads", "mlp_ratios", "size", "width", "use_vm", "vm_input", "zoe", "token",
+            "ocr", "ocr_width", "ocr_dilations", "ocr_residual", "fusion", "afg_kernel",
+        },
+        "diffusion": {"noise_d", "forward", "ust_schedule", "ust_start", "ust_stop", "sampler", "steps"},
+        "vgpe": {"constrain", "ensemble", "vote", "scale"},
+    }  # fmt: skip
+    params = resolved(CondDiffParams())
+    assert {part: set(params[part]) for part in kept} == kept
+    assert not {"times", "vm_start", "drop_path_joint"} & set(resolved(CondDiffTraining()))
+    asked: dict[str, dict[str, Any]] = {
+        "model": {"vm_kernel": 3},
+        "diffusion": {"x0_map": "sigmoid"},
+        "vgpe": {"first_step": 1},
+    }
+    changed = resolved(CondDiffParams.model_validate(asked))
+    assert all(changed[part][name] == value for part, values in asked.items() for name, value in values.items())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"model": 3}', "[" * 9999])

@@ -11,7 +11,7 @@ timm = pytest.importorskip("timm")
 from amodal_bench.methods.conddiff import CondDiff  # noqa: E402
 from amodal_bench.methods.conddiff.network import Network, normalised  # noqa: E402
 from amodal_bench.methods.conddiff.params import CondDiffParams, Model  # noqa: E402
-from amodal_bench.methods.conddiff.pcn import Pcn, attend, sinusoid  # noqa: E402
+from amodal_bench.methods.conddiff.pcn import Pcn, attend, dropped_path, sinusoid  # noqa: E402
 from amodal_bench.resolve.presets import find_preset, preset_names  # noqa: E402
 from amodal_bench.resolve.registry import Registry  # noqa: E402
 
@@ -31,10 +31,10 @@ def inputs(size: int = 64, batch: int = 2) -> tuple[Any, Any, Any, Any]:
     return x, image, (visible > 0).float(), torch.linspace(-18, 11, batch)
 
 
-@pytest.mark.parametrize("name", ["pvt_v2_b0", "pvt_v2_b2"])
-def test_without_token_and_with_zero_zoe_the_features_are_timms_to_the_bit(name: str) -> None:
+@pytest.mark.parametrize(("name", "kernel"), [("pvt_v2_b0", 1), ("pvt_v2_b2", 1), ("pvt_v2_b0", 3)])
+def test_without_token_and_with_zero_zoe_the_features_are_timms_to_the_bit(name: str, kernel: int) -> None:
     torch.manual_seed(0)
-    pcn = Pcn(Model(backbone=name, size=64, token=False)).eval()
+    pcn = Pcn(Model.model_validate({"backbone": name, "size": 64, "token": False, "vm_kernel": kernel})).eval()
     x, image, visible, snr = inputs()
     with torch.inference_mode():
         found = pcn(pcn.stem(image, visible), x, pcn.tokens(snr))
@@ -78,20 +78,64 @@ def test_every_parameter_that_is_added_to_the_backbone_gets_a_gradient() -> None
     assert silent == []
 
 
-def test_the_network_begins_as_if_the_visible_mask_and_the_noise_were_not_there() -> None:
-    pcn = Pcn(tiny()).eval()
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("start", ["identity", "random"])
+def test_the_network_begins_as_if_the_visible_mask_and_the_noise_were_not_there(kernel: int, start: Any) -> None:
+    """Unless the projection of image and visible mask is asked to begin at random."""
+    torch.manual_seed(0)
+    pcn = Pcn(tiny(vm_kernel=kernel), start=start).eval()
     x, image, visible, snr = inputs()
     with torch.inference_mode():
         first = pcn(pcn.stem(image, visible), x, pcn.tokens(snr))
         second = pcn(pcn.stem(image, 1 - visible), -x, pcn.tokens(snr))
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    same = all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert same is (start == "identity")
+
+
+def test_the_kernel_of_the_projection_is_how_far_it_sees() -> None:
+    torch.manual_seed(0)
+    point = torch.zeros(1, 4, 9, 9)
+    point[0, 3, 4, 4] = 1
+    for kernel in (1, 3):
+        projection = Pcn(tiny(vm_kernel=kernel), start="random").input_proj
+        assert projection is not None
+        seen = projection(point) - projection(torch.zeros(1, 4, 9, 9))
+        assert int((seen[0].abs().sum(0) > 0).sum()) == kernel**2
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_stochastic_depth_drops_token_and_patches_together_or_each_for_itself(joint: bool) -> None:
+    torch.manual_seed(0)
+    drop = timm.layers.DropPath(0.5).train()
+    patches, token = dropped_path(drop, torch.ones(400, 6, 3), torch.ones(400, 1, 3), joint)
+    assert (patches.shape, token.shape) == ((400, 6, 3), (400, 1, 3))
+    gone, token_gone = (stream.flatten(1).eq(0).all(1) for stream in (patches, token))
+    assert float(patches.max()) == float(token.max()) == 2  # what is left makes up for what is gone
+    assert 150 < int(gone.sum()) < 250
+    assert 150 < int(token_gone.sum()) < 250
+    assert bool((gone == token_gone).all()) is joint
+
+
+def test_a_network_in_training_heeds_joint_and_one_in_use_does_not() -> None:
+    x, image, visible, snr = inputs()
+    answers = []
+    for joint in (True, False):
+        torch.manual_seed(0)
+        network = Network(tiny(), drop_path=0.5, joint=joint)
+        torch.manual_seed(1)
+        trained = network.train()(x, image, visible, snr)
+        answers.append((trained, network.eval()(x, image, visible, snr)))
+    assert not torch.equal(answers[0][0], answers[1][0])
+    fresh = Network(tiny(), drop_path=0.5, joint=True)
+    fresh.load_state_dict(network.state_dict())
+    assert torch.equal(fresh.eval()(x, image, visible, snr), answers[1][1])
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"use_vm": False}, {"vm_input": "channel"}, {"ocr": False}, {"fusion": "linear"}, {"afg_kernel": 1},
-        {"token": False}, {"zoe": False}, {"ocr_residual": False}, {"size": 96},
+        {"token": False}, {"zoe": False}, {"ocr_residual": False}, {"size": 96}, {"vm_kernel": 3},
     ],
 )  # fmt: skip
 def test_every_switch_builds_a_network_that_answers(changes: dict[str, Any]) -> None:

@@ -11,10 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 
-from amodal_bench.methods.conddiff import CondDiffParams, sampler  # noqa: E402
+from amodal_bench.methods.conddiff import CondDiffParams  # noqa: E402
+from amodal_bench.methods.conddiff import sampler as module  # noqa: E402
 from amodal_bench.methods.conddiff.network import Network  # noqa: E402
 from tests.methods.conddiff.plain_sampler import plain_sample  # noqa: E402
 
+sampler: Any = module  # its imports are what the faults below replace
 SIZE, SEEDS = 32, [5, 6]
 MODEL: dict[str, Any] = {
     "backbone": "pvt_v2_b0", "depths": (1, 1, 1, 1), "dims": (16, 32, 40, 64), "size": SIZE, "width": 32, "ocr": False,
@@ -71,7 +73,7 @@ def plainly(asked: CondDiffParams) -> Any:
 
 # What training noised is no part of sampling (a test of its own says so), so it takes turns instead of a loop.
 FORWARD = cycle(("ust", "gaussian_gt", "gaussian_visible"))
-LOOPS = [
+LOOPS: list[dict[str, Any]] = [
     {"ust_schedule": schedule, "sampler": kind, "x0_map": x0_map, "vgpe": held, "forward": next(FORWARD)}
     for held, schedule, x0_map, kind in product(
         ({"constrain": False}, {"constrain": True, "first_step": 0}, {"constrain": True, "first_step": 1}),
@@ -126,8 +128,8 @@ def test_no_two_variants_of_a_switch_answer_alike() -> None:
     base = {"sampler": "ust_renoise", "ust_schedule": "linear", "vgpe": held}
     others: list[dict[str, Any]] = [
         {"sampler": "posterior"}, {"ust_schedule": "segrefiner"}, {"ust_schedule": "tied"}, {"x0_map": "sigmoid"},
-        {"steps": 9}, {"vgpe": {"constrain": False}}, {"vgpe": {**held, "first_step": 1}}, {"vgpe": {"ensemble": False}},
-        {"vgpe": {"vote": "gt"}}, {"vgpe": {"scale": "minmax"}},
+        {"steps": 9}, {"vgpe": {"constrain": False}}, {"vgpe": {**held, "first_step": 1}},
+        {"vgpe": {"ensemble": False}}, {"vgpe": {"vote": "gt"}}, {"vgpe": {"scale": "minmax"}},
     ]  # fmt: skip
     answers = [both(params(**{**base, **other}))[0] for other in ({}, *others)]
     assert len({answer.numpy().tobytes() for answer in answers}) == len(answers)
