@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from amodal_bench.methods._training.chance import Chance
+from amodal_bench.methods._training.chance import Chance  # noqa: E402
 from amodal_bench.methods.conddiff.diffusion import (  # noqa: E402
     alpha_sigma,
     diffuse,
@@ -116,7 +116,7 @@ def test_what_noise_is_added_to(forward: str, mean: float) -> None:
     assert float(x.mean() / math.sqrt(0.5) + 1) / 2 == pytest.approx(mean, abs=0.02)
 
 
-def drawn(asked: dict[str, Any], seed: int) -> Tensor:
+def drawn(asked: dict[str, Any], seed: int) -> torch.Tensor:
     return draw_times(Chance(seed, 0, range(5_000)), Times.model_validate(asked))
 
 
