@@ -116,7 +116,7 @@ def test_what_noise_is_added_to(forward: str, mean: float) -> None:
     assert float(x.mean() / math.sqrt(0.5) + 1) / 2 == pytest.approx(mean, abs=0.02)
 
 
-def drawn(asked: dict[str, Any], seed: int) -> torch.Tensor:
+def drawn(asked: dict[str, Any], seed: int) -> Any:
     return draw_times(Chance(seed, 0, range(5_000)), Times.model_validate(asked))
 
 
