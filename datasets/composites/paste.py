@@ -16,7 +16,8 @@ from amodal_bench.types import Image, Mask
 
 from .cutouts import Cutout
 
-_TRIES = 6  # objects that are tried as occluders
+_TRIES = 8  # objects that are tried as occluders, each larger than the one before
+_EARNEST, _LESS = 2, 0.9  # after three, each has to hide this share of what the one before could not
 _GRID = 48  # the target's longer side where places are looked for
 _CLOSE = 0.04  # how far the occlusion rate may be from the one that was drawn, where such a place exists
 _LEFT = 48  # pixels of the target that stay visible at least
@@ -56,11 +57,13 @@ def composed(
     if rng.random() >= pasting.in_view:
         rate = float(rng.uniform(*pasting.rates))
         for attempt in range(_TRIES):
-            least = math.sqrt((1.3 + attempt) * rate)
-            found = _over(image, amodal, _cut(draw(), pasting, rng), rate, max(_factor(pasting, rng), least), look, rng)
+            large_enough = math.sqrt((1.3 + 1.5 * attempt) * rate)
+            factor = max(_factor(pasting, rng), large_enough)
+            found = _over(image, amodal, _cut(draw(), pasting, rng), rate, factor, look, rng)
             if found is not None:
                 return found
-        raise BadRecord(f"none of {_TRIES} objects can hide {rate:.2f} of this one and leave {_LEFT} pixels of it")
+            rate *= _LESS if attempt >= _EARNEST else 1.0
+        raise BadRecord(f"none of {_TRIES} objects can hide a part of this one and leave {_LEFT} pixels of it")
     way = rng.integers(3)
     if way == 0:
         return image, amodal, amodal
