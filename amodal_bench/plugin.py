@@ -1,7 +1,7 @@
 """The base classes that a plugin author subclasses, and the facts a plugin states about itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +19,14 @@ from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 class Settings(BaseModel):
     """Base of every method's Params and every dataset's Options: frozen, an unknown key is an error.
 
-    `old_names` maps what a field was called before to its name: files that were written then are read. Of those fields,
-    the ones in `kept_names` stand in keys and records under their old name, so that no run changes its key.
-    So do fields in `added_names`, which came later, at their default (what was done before): they do not stand there.
+    `old_names` maps what a field was called before to its name: files that were written then are read. `kept_names` and
+    `added_names` are for fields that were renamed or that came later, so that no run changes its key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     old_names: ClassVar[Mapping[str, str]] = {}
     kept_names: ClassVar[Mapping[str, str]] = {}  # name -> the one in keys and records
-    added_names: ClassVar[Collection[str]] = ()
+    added_names: ClassVar[Sequence[str]] = ()  # there only where not at their default, which is what was done before
 
     @model_validator(mode="before")
     @classmethod
