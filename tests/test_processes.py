@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background job it is ignored
 from pathlib import Path
+from typing import Any
 from amodal_bench.files.processes import hear_interrupts
 Path(sys.argv[1]).write_text("imported")
 while not Path(sys.argv[2]).exists():
@@ -57,8 +59,8 @@ def test_an_interrupt_waits_until_it_is_asked_for(
 def test_all_end_with_the_call(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
-        process = processes_start(*arguments)
+    def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        process = processes_start(*arguments, **options)
         started.append(process)
         if len(started) == 2:
             monkeypatch.setattr(process, "wait", interrupted)
@@ -84,3 +86,34 @@ def test_it_is_found_where_this_process_finds_it(module: str, tmp_path: Path) ->
     (tmp_path / "go").touch()
     assert str(tmp_path) in sys.path
     assert processes.run(module, [[str(tmp_path / "ready"), str(tmp_path / "go")]]) == [0]
+
+
+STARTER = """
+import sys
+from amodal_bench.files import processes
+processes.run("slow_module", [sys.argv[k : k + 2] for k in (1, 3)])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_none_outlives_the_process_that_started_it(module: str, tmp_path: Path, number: int) -> None:
+    (tmp_path / "starter.py").write_text(STARTER)
+    words = [str(tmp_path / name) for name in ("ready0", "never", "ready1", "never")]
+    parent = processes.start("starter", *words)
+    for name in ("ready0", "ready1"):
+        until(tmp_path / name)
+    children = psutil.Process(parent.pid).children()
+    assert len(children) == 2
+    parent.send_signal(number)
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+
+
+def test_a_module_has_its_own_arguments_and_name(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "telling.py").write_text("import sys\nprint(__name__, sys.argv[1:], 'telling' in sys.argv[0])")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert processes.run("telling", [["a", "b"]]) == [0]
+    assert capfd.readouterr().out == "__main__ ['a', 'b'] True\n"

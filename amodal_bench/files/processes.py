@@ -12,13 +12,20 @@ from contextlib import ExitStack, contextmanager
 from typing import IO
 
 _OWN_GROUP = 0 if os.name == "posix" else None
+FOLLOWER = "amodal_bench.files.follower"
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")
 
 
 def start(
-    module: str, *arguments: str, pipes: bool = False, environment: Mapping[str, str] | None = None
+    module: str,
+    *arguments: str,
+    pipes: bool = False,
+    held: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
     """`python -m module`, with pipes for its input and output if asked for, one thread a library unless told otherwise.
+
+    `held`: its input is a pipe too, which ends when this process does.
 
     It finds the package, and plugins, where this process found them, installed or not.
     It is in a process group of its own, so that a terminal's Ctrl-C reaches the parent alone, and is deaf to SIGINT
@@ -29,7 +36,7 @@ def start(
     with _interrupts_held():
         return subprocess.Popen(
             [sys.executable, "-P", "-m", module, *arguments],
-            stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if pipes or held else subprocess.DEVNULL,
             stdout=subprocess.PIPE if pipes else None,
             env={**os.environ, **found, **(environment or {})},
             process_group=_OWN_GROUP,
@@ -37,9 +44,11 @@ def start(
 
 
 def run(module: str, commands: Sequence[Sequence[str]]) -> list[int]:
-    """Exit codes of one process a command, at the same time; they end with the call, however it ends."""
+    """Exit codes of one process a command, at the same time; they end with the call, and with this process, however
+    it ends.
+    """
     with ExitStack() as stack:
-        processes = [stack.enter_context(_ended(start(module, *arguments))) for arguments in commands]
+        processes = [stack.enter_context(_ended(start(FOLLOWER, module, *c, held=True))) for c in commands]
         return [process.wait() for process in processes]
 
 
@@ -74,3 +83,5 @@ def _ended(process: "subprocess.Popen[bytes]") -> "Iterator[subprocess.Popen[byt
     finally:
         process.kill()
         process.wait()
+        if process.stdin:
+            process.stdin.close()
