@@ -1,6 +1,6 @@
 """The parameters of CondDiff-AMO. Defaults are the paper's; where it is silent, docs/conddiff.md says why."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -118,13 +118,19 @@ class Loss(Settings):
 class CondDiffTraining(TrainerSettings):
     """What training adds to the parameters. The defaults are the paper's values; `batch_size` is of all processes.
 
-    `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.
+    `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, below the tree of weights or in the
+    hub's cache), `none` (from scratch). None is `auto` where the backbone is timm's as it is, else `none`.
+    `backbone_lr` is the backbone's own learning rate (None: `lr`); it falls with it.
     After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.
     """
+
+    # The backbone's file stands in the digest by its contents, not by its name.
+    asides: ClassVar = TrainerSettings.asides | {"val_steps", "backbone_weights"}
 
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     backbone_weights: str | None = None
+    backbone_lr: float | None = Field(default=None, gt=0)
     val_steps: int | None = Field(default=None, ge=1)
     augment: Augment = Augment()
     loss: Loss = Loss()
