@@ -90,7 +90,7 @@ class TrainingRun:
     """One training, as the core hands it to `Method.train`.
 
     `config` is an instance of the method's `Training`. `out` exists and may hold what an earlier, cut-off run of
-    the same training left. `metadata` goes into the weights' header; the method adds its own. `starts`: `Method.starts`.
+    the same training left. `metadata` goes into the weights' header; the method adds its own. `starts` as it named.
     """
 
     config: Any

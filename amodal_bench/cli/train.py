@@ -28,10 +28,7 @@ def train(
     dataset: Annotated[str, typer.Option("--dataset", "-d", metavar="D", help="Dataset.")] = "synthetic",
     split: Annotated[str | None, typer.Option(help="Split to train on [default: train].")] = None,
     val_split: Annotated[
-        str | None,
-        typer.Option(
-            help="Split to watch; held-out: groups left out of training [default: an unreported val, or that]."
-        ),
+        str | None, typer.Option(help="Split to watch, or held-out of training [default: an unreported val, or that].")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed.")] = 42,
     set_: Annotated[
