@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -13,20 +13,22 @@ from amodal_bench.errors import BadRecord, UnknownName
 from amodal_bench.funnel import Funnel
 from amodal_bench.masks import rle
 from amodal_bench.masks.rle import Code
+from amodal_bench.progress import Monitor as Monitor
 from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
 
 
 class Settings(BaseModel):
     """Base of every method's Params and every dataset's Options: frozen, an unknown key is an error.
 
-    `old_names` maps what a field was called before to its name: files that were written then are read. `kept_names` and
-    `added_names` are for fields that were renamed or that came later, so that no run changes its key.
+    `old_names` maps what a field was called before to its name, for files that were written then. `kept_names` and
+    `added_names` are for fields renamed or new, so that no run changes its key; `asides`, of a training, change no weight.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     old_names: ClassVar[Mapping[str, str]] = {}
     kept_names: ClassVar[Mapping[str, str]] = {}  # name -> the one in keys and records
     added_names: ClassVar[Sequence[str]] = ()  # there only where not at their default, which is what was done before
+    asides: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -83,22 +85,12 @@ class Runtime:
     weights: Path = Path("weights")
 
 
-class Monitor(Protocol):
-    """What a training tells while it works; the command line draws it."""
-
-    def step(self, done: int, total: int, text: str) -> None:
-        """So many of all steps are done; `text` holds loss, rate, time left."""
-
-    def note(self, text: str) -> None:
-        """A line that stays: the end of an epoch, a validation score."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
     """One training, as the core hands it to `Method.train`.
 
     `config` is an instance of the method's `Training`. `out` exists and may hold what an earlier, cut-off run of
-    the same training left. `metadata` goes into the header of the weights; the method adds its own facts.
+    the same training left. `metadata` goes into the weights' header; the method adds its own. `starts` as it named.
     """
 
     config: Any
@@ -107,6 +99,7 @@ class TrainingRun:
     device: str
     metadata: Mapping[str, str]
     monitor: Monitor
+    starts: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +155,13 @@ class Method(ABC, Generic[P]):
 
     def check_weights(self, metadata: Mapping[str, str]) -> None:
         """Raise `Refused` where weights with this metadata do not fit the parameters. Called before `load`."""
+
+    def starts(self, training: Any, weights: Path) -> Mapping[str, Path]:  # noqa: ARG002
+        """Files that a training with these settings begins from, by part; `pretrained` says how it is asked for.
+
+        The core digests them into the header of the weights.
+        """
+        return {}
 
     def train(self, train: "AnyDataset", val: "AnyDataset", run: TrainingRun) -> None:
         """Write `run.out / "model.safetensors"` with `run.metadata` in its header, at the end and whole.

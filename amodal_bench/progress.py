@@ -1,4 +1,4 @@
-"""What a loop over instances tells while it works; the command line draws it."""
+"""What a loop over instances, or a training, tells while it works; the command line draws it."""
 
 from typing import Protocol
 
@@ -21,3 +21,13 @@ class Silent:
 
     def advance(self, finished: int, failed: int) -> None:
         """Nothing."""
+
+
+class Monitor(Protocol):
+    """What a training tells while it works; the command line draws it."""
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """So many of all steps are done; `text` holds loss, rate, time left."""
+
+    def note(self, text: str) -> None:
+        """A line that stays: the end of an epoch, a validation score."""

@@ -46,7 +46,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def opened(registry: Registry, name: str = "ants+bees", **options: Any) -> Any:
-    return open_parts(name, registry, "train", options, DataFlags())
+    return open_parts(name, registry, "train", options, DataFlags())[0]
 
 
 def test_one_after_the_other_with_their_own_ids(registry: Registry) -> None:

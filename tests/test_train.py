@@ -9,10 +9,12 @@ import pytest
 from amodal_bench.errors import Refused, UnknownName, WeightsNotFound
 from amodal_bench.files.package import CONFIGS
 from amodal_bench.resolve import training as resolve_training
+from amodal_bench.resolve.held_out import HELD_OUT
 from amodal_bench.resolve.job import Request, prepare
+from amodal_bench.resolve.registry import Registry
 from amodal_bench.resolve.training import TrainRequest
 from amodal_bench.resolve.weights_header import read_metadata
-from amodal_bench.running import run, train
+from amodal_bench.running import processes, run, train
 from amodal_bench.store.lock import FolderLock
 
 SMALL: dict[str, Any] = {
@@ -60,7 +62,7 @@ def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugin
     before = model.stat().st_mtime_ns
     train.train(resolve_training.prepare(request_of()), Silence())
     assert model.stat().st_mtime_ns == before, "a finished training is left alone"
-    with pytest.raises(Refused, match="holds a training with other settings"):
+    with pytest.raises(Refused, match=r"holds a training with other settings .*; seed: 42 there, 1 here;"):
         train.train(resolve_training.prepare(request_of(seed=1)), Silence())
 
     other = tmp_path / "bars.py"
@@ -80,6 +82,123 @@ def test_what_was_trained_is_found_and_called_supervised(request_of: Any, plugin
     wider = {**SMALL, "model": {**SMALL["model"], "width": 32}}
     with pytest.raises(Refused, match=r"model\.safetensors: these weights .*\n  model\.width: trained with 16"):
         prepare(Request.model_validate({**common, "dataset": "squares", "params": wider}))
+
+
+def test_a_training_is_gone_on_with_where_nothing_that_changes_a_weight_differs(
+    request_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job_of(**changes: Any) -> resolve_training.TrainJob:
+        return resolve_training.prepare(request_of(training={**BRIEF, **changes}))
+
+    job = job_of()
+    job.out.mkdir(parents=True)
+    record = {"config": job.metadata["config"], "metadata": job.metadata, "seconds": 0}
+    (job.out / "train.json").write_text(json.dumps(record))
+    train.check_same(job_of(workers=3, val_limit=1, log_every=7, keep_every=9, save_minutes=1, val_steps=1))
+    with pytest.raises(Refused, match=r"training\.lr: 0\.0001 there, 0\.5 here; see its train\.json"):
+        train.check_same(job_of(lr=0.5, workers=3))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(Refused, match="processes: 1 there, 2 here"):
+        train.check_same(job_of())
+
+
+def test_what_is_watched_is_reported_on_by_nobody_unless_it_is_named(request_of: Any, plugins: Path) -> None:
+    default = resolve_training.prepare(request_of(val_split=None))
+    groups = [{data.group(id) for id in data.ids()} for data in (default.train, default.val)]
+    assert groups[0].isdisjoint(groups[1])
+    assert len(groups[0] | groups[1]) == 8
+    assert default.metadata["held_out"] == "1 of 8 groups by hash, 3 of 24 instances"
+    assert (default.metadata["watched"], default.metadata["instances"]) == ("squares/held-out", "21")
+    assert "watched_reported" not in default.metadata
+    named = resolve_training.prepare(request_of(val_split="test"))
+    assert (len(named.train), len(named.val)) == (24, 24)
+    assert named.metadata["watched_reported"] == "yes"
+    assert named.metadata["watched"] == "squares/test"
+    assert "held_out" not in named.metadata
+    assert default.metadata["config"] != named.metadata["config"]
+
+
+@pytest.mark.parametrize(
+    ("name", "watched"),
+    [
+        ("synthetic", "val"), ("pix2gestalt", "val"), ("kins", HELD_OUT), ("coco_a", HELD_OUT),
+        ("cocoa_cls", HELD_OUT), ("d2sa", HELD_OUT), ("mp3d", HELD_OUT), ("bsds_a", "val"),
+    ],
+)  # fmt: skip
+def test_which_split_each_dataset_is_watched_by(name: str, watched: str) -> None:
+    card = Registry(()).dataset(name).cls.card
+    assert resolve_training.default_watched([card], "train") == watched
+
+
+def test_the_same_groups_are_held_out_in_any_order_and_some_at_least(request_of: Any) -> None:
+    def held(count: int) -> set[str]:
+        job = resolve_training.prepare(request_of(val_split=None, options={"count": 3 * count}))
+        return {job.val.group(id) for id in job.val.ids()}
+
+    assert [len(held(count)) for count in (2, 8, 40, 100, 1000)] == [1, 1, 8, 8, 20]
+    assert held(100) <= {f"{k:02d}" for k in range(100)}
+    job = resolve_training.prepare(request_of(val_split=None))
+    first = job.val[0]
+    assert (first.query.id, first.query.id.split("/")[1]) == (job.val.ids()[0], "test")
+    with pytest.raises(Refused, match=r"all instances are of one group.*name a split with --val-split"):
+        held(1)
+
+
+def test_the_paper_does_not_begin_from_scratch_unless_it_is_asked_to(request_of: Any, tmp_path: Path) -> None:
+    presets = ["conddiff", *(f"conddiff-{letter}" for letter in "abcdefghi")]
+    for name in presets:
+        with pytest.raises(WeightsNotFound, match=r"hf download timm/pvt_v2_b4\.in1k"):
+            resolve_training.prepare(request_of(method=name, params={}))
+    with pytest.raises(Refused, match=r"backbone_weights nothing\.pth: no such file"):
+        resolve_training.prepare(request_of(training={**BRIEF, "backbone_weights": "nothing.pth"}))
+    assert resolve_training.prepare(request_of(params={}, training={"backbone_weights": "none"})).starts == {}
+    assert list(tmp_path.iterdir()) == []
+    digests = []
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).write_bytes(name.encode())
+        job = resolve_training.prepare(request_of(training={**BRIEF, "backbone_weights": str(tmp_path / name)}))
+        digests.append(job.metadata["config"])
+        assert job.metadata["start_backbone"].startswith("sha256:")
+    assert digests[0] != digests[1]
+
+
+def test_other_processes_wait_until_the_first_has_looked_after_the_folder(
+    request_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What --fresh deletes, no process may go on from."""
+    job = resolve_training.prepare(request_of())
+    job.out.mkdir(parents=True)
+    (job.out / "old.pt").write_bytes(b"of another training")
+    said: list[str] = []
+
+    def say(text: str, answer: bool) -> bool:
+        said.append(text)
+        return answer
+
+    monkeypatch.setattr(processes, "heard", lambda _: say("heard", True))
+    monkeypatch.setattr(job.preset.plugin.cls, "train", lambda *_: said.append("trained"))
+    monkeypatch.setenv("RANK", "1")
+    train.train(job, Silence(), fresh=True)
+    assert said == ["heard", "trained"]
+    assert (job.out / "old.pt").exists(), "the folder is the first process's"
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(processes, "_broadcast", lambda word, _: say(f"told {word}, {left()}", word))
+
+    def left() -> list[str]:
+        return sorted(path.name for path in job.out.iterdir() if path.suffix == ".pt")
+
+    said.clear()
+    train.train(job, Silence(), fresh=True)
+    assert said == ["told True, []", "trained"]
+    monkeypatch.setattr(train, "check_same", refuse)
+    said.clear()
+    with pytest.raises(Refused, match="no"):
+        train.train(job, Silence())
+    assert said == ["told False, ['old.pt']"], "or they would wait for ever"
+
+
+def refuse(_: Any) -> None:
+    raise Refused("no")
 
 
 def test_nothing_is_written_where_something_is_refused(request_of: Any, tmp_path: Path) -> None:
@@ -143,10 +262,17 @@ def test_every_training_file_is_valid(path: Path) -> None:
 def test_the_command_line_says_what_it_would_do(cli: Any, plugins: Path) -> None:
     done = cli(
         "train", "--method", "conddiff", "--dataset", "squares", "--split", "test", "--plugin", plugins / "squares.py",
-        "--set", "train.epochs=3", "--dry-run",
+        "--set", "train.epochs=3", "--set", "train.backbone_weights=none", "--dry-run",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert '"epochs": 3' in done.stdout
+    assert "3 instances of Squares behind bars test, held-out" in done.stdout
+    assert "starts from nothing" in done.stdout
+    watched = cli(
+        "train", "--method", "conddiff-nano", "--dataset", "squares", "--split", "test", "--val-split", "test",
+        "--plugin", plugins / "squares.py", "--dry-run",
+    )  # fmt: skip
+    assert "24 instances of Squares behind bars test: numbers are reported on this split" in watched.stdout
     assert "nothing is run or written" in done.stdout
     refused = cli("train", "--method", "convex_hull")
     assert refused.returncode == 2

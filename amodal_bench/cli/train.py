@@ -31,7 +31,7 @@ def train(
     ] = "synthetic",
     split: Annotated[str | None, typer.Option(help="Split to train on [default: train].")] = None,
     val_split: Annotated[
-        str | None, typer.Option(help="Split to watch [default: val, else the dataset's own].")
+        str | None, typer.Option(help="Split to watch, or held-out of training [default: an unreported val, or that].")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed.")] = 42,
     set_: Annotated[
@@ -111,9 +111,11 @@ def _run(job: resolve_training.TrainJob, fresh: bool) -> None:
 def _describe(job: resolve_training.TrainJob) -> None:
     facts = {
         "train on": f"{len(job.train)} instances of {job.train.card.title} {job.train.split}",
-        "watch": f"{job.val.card.title} {job.val.split}",
+        "watch": f"{len(job.val)} instances of {job.val.card.title} {job.val.split}"
+        + (": numbers are reported on this split" if "watched_reported" in job.metadata else ""),
         "params": job.metadata["params"],
         "training": job.metadata["training"],
+        "starts from": ", ".join(f"{name} {path}" for name, path in job.starts.items()) or "nothing",
         "device": job.device,
         "out": f"{job.out} (config {job.metadata['config']})",
     }

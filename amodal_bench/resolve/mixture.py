@@ -69,11 +69,15 @@ class Mixture(Dataset[Settings]):
 
 def open_parts(
     dataset: str, registry: Registry, split: str, options: Mapping[str, Any], flags: DataFlags
-) -> AnyDataset:
-    """A split of one dataset, or of each of several, whose `options` are by dataset: `{synthetic: {size: 100}}`."""
+) -> tuple[AnyDataset, str | None]:
+    """A split of one dataset, or of each of several, whose `options` are by dataset: `{synthetic: {size: 100}}`.
+
+    Beside it the digest of a plugin's source, or of all plugins' that are not built in.
+    """
     names = names_of(dataset)
     if len(names) == 1:
-        return open_dataset(dataset, registry, split, dict(options), flags)[0]
+        data, _, source = open_dataset(dataset, registry, split, dict(options), flags)
+        return data, source
     if len(set(names)) < len(names):
         raise Refused(f"--dataset {','.join(names)}: a dataset is named twice")
     if flags.root or flags.image_root:
@@ -84,7 +88,9 @@ def open_parts(
             f"--set dataset.{unknown[0]}: with several datasets, say whose option it is: "
             f"--set dataset.{names[0]}.KEY=VALUE"
         )
-    return Mixture([open_dataset(n, registry, split, dict(options.get(n, {})), flags)[0] for n in names])
+    opened = [open_dataset(n, registry, split, dict(options.get(n, {})), flags) for n in names]
+    sources = [(name, source) for name, (_, _, source) in zip(names, opened, strict=True) if source]
+    return Mixture([data for data, _, _ in opened]), manifest_digest(sources) if sources else None
 
 
 def splits_of(dataset: str, registry: Registry) -> list[str]:

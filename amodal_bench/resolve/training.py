@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from amodal_bench.errors import Refused
+from amodal_bench.errors import DatasetNotReady, Refused
 from amodal_bench.files import configs
+from amodal_bench.files.cache import file_digest
 from amodal_bench.files.documents import read_yaml
-from amodal_bench.plugin import AnyDataset, Settings
+from amodal_bench.files.names import names_of
+from amodal_bench.plugin import AnyDataset, DatasetCard, Settings
 from amodal_bench.resolve import provenance
+from amodal_bench.resolve.held_out import HELD_OUT, divided
 from amodal_bench.resolve.locate import DataFlags, weights_root
 from amodal_bench.resolve.mixture import open_parts, options_of, splits_of
 from amodal_bench.resolve.presets import Preset, build, find_preset, merged
@@ -64,6 +69,7 @@ class TrainJob:
     train: AnyDataset
     val: AnyDataset
     metadata: dict[str, str]
+    starts: dict[str, Path]
     out: Path
     device: str
 
@@ -109,19 +115,48 @@ def prepare(request: TrainRequest) -> TrainJob:
     train_split = request.split or ("train" if "train" in splits else None)
     if train_split is None:
         raise Refused(f"{request.dataset!r} has no split 'train': name one with --split ({', '.join(splits)})")
-    train = open_parts(request.dataset, registry, train_split, options, flags)
+    train, source = open_parts(request.dataset, registry, train_split, options, flags)
     if not len(train):
         raise Refused(f"{train.card.title} {train.split} has no instance to train on: {train.funnel.as_dict()}")
-    val_split = request.val_split or ("val" if "val" in splits else train.card.default_split)
-    val = open_parts(request.dataset, registry, val_split, options, flags)
-    out = weights_root(request.weights) / preset.name / request.dataset
+    facts: dict[str, str | None] = {"method_source": preset.plugin.source, "dataset_source": source}
+    cards = [registry.dataset(name).cls.card for name in names_of(request.dataset)]
+    watched = request.val_split or default_watched(cards, train_split)
+    if watched == HELD_OUT:
+        train, val, facts["held_out"] = divided(train)
+    else:
+        try:
+            val, _ = open_parts(request.dataset, registry, watched, options, flags)
+        except DatasetNotReady as error:
+            way_out = f"\nor watch groups that are held out of {train_split}: --val-split {HELD_OUT}"
+            raise DatasetNotReady(f"{error}{'' if request.val_split else way_out}") from None
+    weights = weights_root(request.weights)
+    starts = dict(preset.make().starts(config, weights))
+    facts |= {f"start_{name}": f"sha256:{file_digest(path)}" for name, path in starts.items()}
     device = provenance.choose_device(request.device, cls.card.needs)
-    metadata = _metadata(request, preset, config, train)
-    return TrainJob(request, preset, config, train, val, metadata, out, device)
+    metadata = _metadata(request, preset, config, train, {name: text for name, text in facts.items() if text})
+    metadata |= _watched(request.dataset, cards, watched)
+    return TrainJob(
+        request, preset, config, train, val, metadata, starts, weights / preset.name / request.dataset, device
+    )
 
 
-def _metadata(request: TrainRequest, preset: Preset, config: Settings, data: AnyDataset) -> dict[str, str]:
-    """What the header of the weights says; `config` is the digest of all of it."""
+def default_watched(cards: Sequence[DatasetCard], train_split: str) -> str:
+    """What a training is watched by: `val` where nobody reports numbers on it, else groups held out of the split."""
+    unreported = all("val" in card.splits and "val" not in (card.default_split, train_split) for card in cards)
+    return "val" if unreported else HELD_OUT
+
+
+def _watched(dataset: str, cards: Sequence[DatasetCard], watched: str) -> dict[str, str]:
+    """Facts beside the digest, since to watch changes no weight: what was watched, and whether it is reported on."""
+    is_reported = any(watched == card.default_split for card in cards)
+    reported = {"watched_reported": "yes"} if is_reported else {}
+    return {"watched": f"{dataset}/{watched}", **reported}
+
+
+def _metadata(
+    request: TrainRequest, preset: Preset, config: Settings, data: AnyDataset, more: dict[str, str]
+) -> dict[str, str]:
+    """What the header of the weights says; `config` is the digest of all of it that can change a weight."""
     facts = {
         "method": preset.plugin.name,
         "revision": str(preset.plugin.cls.card.revision),
@@ -134,6 +169,33 @@ def _metadata(request: TrainRequest, preset: Preset, config: Settings, data: Any
         "fingerprint": data.fingerprint(),
         "instances": str(len(data)),
         "seed": str(request.seed),
+        "processes": os.environ.get("WORLD_SIZE", "1"),
+        **more,
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    weighty = facts | {"training": json.dumps(_without_asides(config), sort_keys=True)}
+    digest = hashlib.sha256(json.dumps(weighty, sort_keys=True).encode()).hexdigest()[:12]
     return {**facts, "config": digest}
+
+
+def _without_asides(config: Settings) -> dict[str, Any]:
+    return {name: value for name, value in resolved(config).items() if name not in config.asides}
+
+
+def differences(job: TrainJob, before: dict[str, Any]) -> list[str]:
+    """`name: what was, what is` of all that can change a weight, from the metadata that a training has left."""
+    then, now = _flat(before), _flat(job.metadata)
+    aside = {f"training.{name}" for name in job.config.asides} | {"config", "watched", "watched_reported"}
+    return [
+        f"{name}: {then.get(name, 'nothing')} there, {now.get(name, 'nothing')} here"
+        for name in sorted({*then, *now} - aside)
+        if then.get(name) != now.get(name)
+    ]
+
+
+def _flat(metadata: dict[str, Any]) -> dict[str, str]:
+    """Facts by name; those that are settings by the name of each, `training.lr`."""
+    found: dict[str, str] = {}
+    for name, text in metadata.items():
+        inside = json.loads(text) if name in ("params", "training", "options") else None
+        found |= {f"{name}.{key}": str(value) for key, value in inside.items()} if inside else {name: str(text)}
+    return found

@@ -1,7 +1,6 @@
 """Train a method on a dataset: hand both to the method's own `train`, and keep what it leaves."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,24 +13,26 @@ from amodal_bench.files.cache import write_atomic
 from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.plugin import Monitor, TrainingRun
 from amodal_bench.resolve import provenance
-from amodal_bench.resolve.training import TrainJob
+from amodal_bench.resolve.training import TrainJob, differences
+from amodal_bench.running import processes
 from amodal_bench.store.lock import HOLDER, LOCK, FolderLock
 
 RECORD, _ASIDE = "train.json", ".before"
+_SHOWN = 5  # differences that are told
 
 
 def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
     """Train, or go on where the same training was cut off; leaves model.safetensors and train.json in `job.out`.
 
     `fresh` deletes what lay there, once the new training has left something. Under torchrun the first process alone
-    looks after the folder. Raises `Refused` where another command trains into it.
+    looks after the folder, and the others look into it when that is done. Raises `Refused` where another command
+    trains into it.
     """
-    if os.environ.get("RANK", "0") != "0":
-        if fresh or not job.complete:
-            job.out.mkdir(parents=True, exist_ok=True)
+    if not processes.is_first():
+        if processes.heard(job.device):
             _train(job, monitor)
         return
-    with FolderLock(job.out) as lock:
+    with FolderLock(job.out) as lock, processes.telling(job.device) as tell:
         if not lock.take():
             raise Refused(f"{job.out} is being trained into by {lock.holder_name()}")
         with _put_aside(job.out, fresh):
@@ -41,6 +42,7 @@ def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
             record = _record(job.out) or _new_record(job)
             started = datetime.now(UTC)
             _write(job.out, record)
+            tell()
             try:
                 _train(job, monitor)
             finally:
@@ -57,6 +59,7 @@ def _train(job: TrainJob, monitor: Monitor) -> None:
         device=job.device,
         metadata=job.metadata,
         monitor=monitor,
+        starts=job.starts,
     )
     job.preset.make().train(job.train, job.val, run)
 
@@ -97,9 +100,12 @@ def check_same(job: TrainJob) -> None:
     """Raise `Refused` where the folder holds what another training left."""
     before = _record(job.out)
     if before and before["config"] != job.metadata["config"]:
+        known = before.get("metadata")
+        told = differences(job, known) if isinstance(known, dict) else []
         raise Refused(
-            f"{job.out} holds a training with other settings ({before['config']}, this is {job.metadata['config']}; "
-            f"see its {RECORD}): give --weights another folder, or --fresh to delete it"
+            f"{job.out} holds a training with other settings ({before['config']}, this is {job.metadata['config']}"
+            f"{'; ' if told else ''}{'; '.join(told[:_SHOWN])}; see its {RECORD}): give --weights another folder, or "
+            "--fresh to delete it"
         )
 
 
@@ -128,7 +134,7 @@ def _new_record(job: TrainJob) -> dict[str, Any]:
         "git": provenance.git_state(),
         "versions": provenance.versions(),
         "hardware": provenance.hardware(job.device),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": processes.count(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": 0.0,
     }

@@ -24,8 +24,8 @@ from .whole import WholeRules, roles
 __all__ = ["Composites", "CompositesOptions"]
 
 REVISION = 1  # raise it when a composite changes
-SPANS = {"train": (0.0, 0.9), "val": (0.9, 1.0)}  # of the photos, by their draw
-INSTANCES: Mapping[str, int] = {"val": 300}
+SPANS = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}  # of the photos, by their draw
+INSTANCES: Mapping[str, int] = {"val": 300, "test": 300}
 FEWEST = 2  # photos with a whole object, and photos with any
 
 
@@ -57,8 +57,8 @@ FILE.json                              named by --root FILE.json (.json.gz as we
 [annotations/]instances*.json          the one such file of a folder
 [images/|train2017/|val2017/]NAME.jpg  its photos, beside the file, in these folders or in --image-root
 """,
-        splits={"train": {}, "val": {}},
-        default_split="val",
+        splits={"train": {}, "val": {}, "test": {}},
+        default_split="test",
     )
     Options = CompositesOptions
 

@@ -29,6 +29,10 @@ class TrainerSettings(Settings):
         "half": "save_fp16",
     }
 
+    asides: ClassVar = frozenset(
+        {"workers", "keep_every", "val_every", "val_limit", "log_every", "read_every", "save_minutes", "trackers"}
+    )
+
     epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=16, ge=1)
     lr: float = Field(default=1e-4, gt=0)

@@ -48,6 +48,8 @@ class Trainer(ABC):
         config: TrainerSettings = run.config
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)
+        self.config, self.run, self.accelerator = config, run, accelerator
+        self.data, self.val = data, val
         on_gpu = accelerator.device.type == "cuda"
         network = shared(network, config, accelerator.num_processes, on_gpu)
         optimizer = torch.optim.AdamW(
@@ -56,8 +58,6 @@ class Trainer(ABC):
         self.model, self.optimizer = accelerator.prepare(network, optimizer)
         if config.trackers:
             accelerator.init_trackers("amodal_bench", {"config": run.metadata["config"]})
-        self.config, self.run, self.accelerator = config, run, accelerator
-        self.data, self.val = data, val
         self.network: nn.Module = accelerator.unwrap_model(self.model)
         if config.compile:
             self.model = torch.compile(self.model)
@@ -220,19 +220,15 @@ class Trainer(ABC):
     def _keep(self) -> None:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
-            self.checkpoints.write(
-                {
-                    "network": self.network.state_dict(),
-                    "average": self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": scaler.state_dict() if scaler else {},
-                    "step": self.step,
-                    "losses": self.losses,
-                    "seconds": self._seconds(),
-                }
-            )
+            more = {"step": self.step, "losses": self.losses, "seconds": self._seconds()}
+            self.checkpoints.write({**{name: part.state_dict() for name, part in self._parts().items()}, **more})
         self.kept = time.monotonic()
+
+    def _parts(self) -> dict[str, Any]:
+        """What a resumed training needs, by name."""
+        scaler = self.accelerator.scaler
+        parts = {"network": self.network, "average": self.average, "optimizer": self.optimizer}
+        return {**parts, "scaler": scaler} if scaler else parts
 
     def _number(self, epochs: int) -> None:
         if self.accelerator.is_main_process:
@@ -243,11 +239,8 @@ class Trainer(ABC):
         state = self.checkpoints.read(self.run.monitor)
         if state is None:
             return
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
         if self.accelerator.is_main_process:
             done = f"step {self.step} of {self.course.steps} (epoch {self.step // self.course.per_epoch + 1})"

@@ -1,6 +1,7 @@
 """conddiff: CondDiff-AMO, a conditional diffusion model on masks. Importing this needs no torch; `load` does."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, Trainin
 from amodal_bench.store.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
 
+from .backbone import find_backbone
 from .params import CondDiffParams, CondDiffTraining, Diffusion, Model
 
 if TYPE_CHECKING:
@@ -114,6 +116,11 @@ class CondDiff(Method[CondDiffParams]):
         if params.union_visible:
             masks = [mask | query.visible for mask, query in zip(masks, queries, strict=True)]
         return masks
+
+    def starts(self, training: CondDiffTraining, weights: Path) -> Mapping[str, Path]:
+        """The backbone's first weights, unless it is trained from scratch."""
+        found = find_backbone(self.params.model, training.backbone_weights, weights)
+        return {"backbone": found} if found else {}
 
     def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
         """Train a network and leave it in `run.out`."""

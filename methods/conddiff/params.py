@@ -175,7 +175,9 @@ class Times(Settings):
 class CondDiffTraining(TrainerSettings):
     """What training adds to the parameters. The defaults are the paper's values; `batch_size` is of all processes.
 
-    `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, from its cache or the hub) or None.
+    `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, below the tree of weights or in the
+    hub's cache), `none` (from scratch). None is `auto` where the backbone is timm's as it is, else `none`.
+    `backbone_lr` is the backbone's own learning rate (None: `lr`); it falls with it.
     After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.
     `drop_path_joint` drops a sample's token and patches together, as if they were one sequence; otherwise each draws
     for itself. `vm_start` is how the projection of image and visible mask begins (`model.vm_input` project): as the
@@ -183,11 +185,14 @@ class CondDiffTraining(TrainerSettings):
     """
 
     added_names: ClassVar = ("drop_path_joint", "vm_start", "times")
+    # The backbone's file stands in the digest by its contents, not by its name.
+    asides: ClassVar = TrainerSettings.asides | {"val_steps", "backbone_weights"}
 
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     drop_path_joint: bool = False
     dropout: float = Field(default=0.1, ge=0, lt=1)
     backbone_weights: str | None = None
+    backbone_lr: float | None = Field(default=None, gt=0)
     vm_start: Literal["identity", "random"] = "identity"
     times: Times = Times()
     val_steps: int | None = Field(default=None, ge=1)

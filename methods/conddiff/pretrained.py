@@ -4,14 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import timm
 import torch.nn.functional as F
 from torch import Tensor
 
 from amodal_bench.errors import Refused
 from amodal_bench.methods._training import weights
 
-from .params import Model
 from .pcn import Pcn
 
 State = dict[str, Tensor]
@@ -31,9 +29,9 @@ _PREFIXES = ("module.", "model.", "backbone.", "pcn.")
 _ADDED = ("zoe.", "time.", "input_proj.")  # may be missing: they begin as they are
 
 
-def load_backbone(pcn: Pcn, params: Model, source: str) -> None:
-    """Fill the network from a file, or (`auto`) from timm's cache or hub; raises `Refused` naming what does not fit."""
-    state = _from_timm(params.backbone) if source == "auto" else convert(read(Path(source)))
+def load_backbone(pcn: Pcn, source: Path) -> None:
+    """Fill the network from a file; raises `Refused` naming what does not fit."""
+    state = convert(read(source))
     fresh = pcn.state_dict()
     state = {name: value for name, value in state.items() if name in fresh or not name.startswith(_ADDED)}
     entry = "backbone.patch_embed.proj.weight"
@@ -41,13 +39,13 @@ def load_backbone(pcn: Pcn, params: Model, source: str) -> None:
     if extra > 0:  # the visible mask's channel begins unseen
         state[entry] = F.pad(state[entry], (0, 0, 0, 0, 0, extra))
     kept = {name: value for name, value in fresh.items() if name.startswith(_ADDED)}
-    weights.fit(pcn, {**kept, **state}, source)
+    weights.fit(pcn, {**kept, **state}, str(source))
 
 
 def read(path: Path) -> State:
     """Tensors of a .safetensors file or of a torch checkpoint, which is never unpickled beyond plain data."""
     if not path.is_file():
-        raise Refused(f"train.backbone_weights {path}: no such file (a file, 'auto', or leave it out)")
+        raise Refused(f"train.backbone_weights {path}: no such file (a file, 'auto', or 'none')")
     loaded = weights.read(path)
     for inside in ("model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(inside), Mapping):
@@ -70,14 +68,3 @@ def convert(state: State) -> State:
             new = re.sub(pattern, replacement, new)
         found[new] = value
     return found
-
-
-def _from_timm(name: str) -> State:
-    try:
-        model = timm.create_model(name, pretrained=True, num_classes=0)
-    except (OSError, RuntimeError) as error:
-        raise Refused(
-            f"weights of {name} are neither in the cache nor to be had from the hub ({type(error).__name__}): "
-            "give their file with train.backbone_weights=FILE"
-        ) from error
-    return {f"backbone.{key}": value for key, value in model.state_dict().items()}

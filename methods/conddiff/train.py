@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from amodal_bench.files.cache import file_digest
 from amodal_bench.methods._training.accelerator import accelerator_of
 from amodal_bench.methods._training.trainer import Trainer
 from amodal_bench.methods._window import find_window, recall
@@ -26,8 +27,8 @@ def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: Traini
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
     network = Network(params.model, config.drop_path, config.dropout, config.drop_path_joint, config.vm_start)
-    if config.backbone_weights:
-        load_backbone(network.pcn, params.model, config.backbone_weights)
+    if "backbone" in run.starts:
+        load_backbone(network.pcn, run.starts["backbone"])
     CondDiffTrainer(params, network, data, val, run, accelerator).fit()
 
 
@@ -41,6 +42,17 @@ class CondDiffTrainer(Trainer):
         super().__init__(network, *parts)
         self.params = params
         self.items = Triples(self.data, params, self.config.augment, self.run.seed)
+
+    def rates(self, network: nn.Module) -> list[dict[str, Any]]:
+        """The pretrained backbone may learn more slowly than what is new."""
+        if self.config.backbone_lr is None:
+            return super().rates(network)
+        old: list[nn.Parameter] = []
+        new: list[nn.Parameter] = []
+        for name, parameter in network.named_parameters():
+            (old if name.startswith("pcn.backbone.") else new).append(parameter)
+        share = self.config.backbone_lr / self.config.lr
+        return [{"params": new, "share": 1.0}, {"params": old, "share": share}]
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """The weighted loss of one denoising call at a random time."""
@@ -82,3 +94,13 @@ class CondDiffTrainer(Trainer):
             found = [recall(s.amodal, find_window(s.query.visible, self.params.crop)) for s in samples]
             share = sum(found) / len(found)
             self.run.monitor.note(f"crop_recall {share:.4f} on {len(found)} of {self.watched}")
+        self.run.monitor.note(f"the backbone begins {self._began}")
+
+    def ship(self, best: nn.Module, metadata: dict[str, str]) -> None:
+        """With what the backbone began from."""
+        super().ship(best, {**metadata, "backbone": self._began})
+
+    @property
+    def _began(self) -> str:
+        path = self.run.starts.get("backbone")
+        return f"from {path.name}, sha256 {file_digest(path)}" if path else "from scratch"

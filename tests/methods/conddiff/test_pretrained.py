@@ -11,7 +11,8 @@ timm = pytest.importorskip("timm")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from amodal_bench.errors import Refused  # noqa: E402
+from amodal_bench.errors import Refused, WeightsNotFound  # noqa: E402
+from amodal_bench.methods.conddiff.backbone import find_backbone  # noqa: E402
 from amodal_bench.methods.conddiff.params import Model  # noqa: E402
 from amodal_bench.methods.conddiff.pcn import Pcn  # noqa: E402
 from amodal_bench.methods.conddiff.pretrained import load_backbone  # noqa: E402
@@ -63,7 +64,7 @@ def write(layout: str, source: Pcn, folder: Path) -> Path:
 @pytest.mark.parametrize("layout", ["timm", "official", "camo"])
 def test_every_layout_fills_the_network(layout: str, tmp_path: Path) -> None:
     source, target = donor(), Pcn(MODEL)
-    load_backbone(target, MODEL, str(write(layout, source, tmp_path)))
+    load_backbone(target, write(layout, source, tmp_path))
     wanted, found = source.state_dict(), target.state_dict()
     names = [name for name in wanted if layout == "camo" or name.startswith("backbone.")]
     assert [name for name in names if not torch.equal(wanted[name], found[name])] == []
@@ -74,7 +75,7 @@ def test_a_fourth_channel_begins_unseen(tmp_path: Path) -> None:
     source = donor()
     four = MODEL.model_copy(update={"vm_input": "channel"})
     target = Pcn(four)
-    load_backbone(target, four, str(write("official", source, tmp_path)))
+    load_backbone(target, write("official", source, tmp_path))
     entry = target.backbone.patch_embed.proj.weight
     assert torch.equal(entry[:, :3], source.backbone.patch_embed.proj.weight)
     assert bool((entry[:, 3] == 0).all())
@@ -86,20 +87,39 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         Refused, match=r"(?s)weights\.pth does not fit.*missing backbone\.stages\.3\.blocks\.1\.norm1\.weight"
     ):
-        load_backbone(Pcn(deeper), deeper, str(path))
+        load_backbone(Pcn(deeper), path)
     with pytest.raises(Refused, match="no such file"):
-        load_backbone(Pcn(MODEL), MODEL, str(tmp_path / "none.pth"))
+        load_backbone(Pcn(MODEL), tmp_path / "none.pth")
     (tmp_path / "bad.pth").write_bytes(b"no checkpoint")
     with pytest.raises(Refused, match="not a whole checkpoint of tensors"):
-        load_backbone(Pcn(MODEL), MODEL, str(tmp_path / "bad.pth"))
+        load_backbone(Pcn(MODEL), tmp_path / "bad.pth")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"model": Path("x")}, tmp_path / "code.pth")
     with pytest.raises(Refused, match="not a whole checkpoint of tensors"):
-        load_backbone(Pcn(MODEL), MODEL, str(tmp_path / "code.pth"))
+        load_backbone(Pcn(MODEL), tmp_path / "code.pth")
 
 
-def test_offline_weights_of_timm_are_refused_with_the_way_out() -> None:
-    with pytest.raises(Refused, match=r"train\.backbone_weights=FILE"):
-        load_backbone(Pcn(MODEL), MODEL, "auto")
+def test_timms_weights_are_found_or_it_is_said_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFound) as caught:
+        find_backbone(Model(), None, tmp_path)
+    told = str(caught.value)
+    folder = tmp_path / "timm" / "pvt_v2_b4.in1k"
+    assert f"hf download timm/pvt_v2_b4.in1k model.safetensors --local-dir {folder}" in told
+    assert "--set train.backbone_weights=FILE" in told
+    assert "train from scratch, which the paper does not: --set train.backbone_weights=none" in told
+    folder.mkdir(parents=True)
+    with pytest.raises(WeightsNotFound, match=r"holds neither model\.safetensors nor pytorch_model\.bin: hf download"):
+        find_backbone(Model(), "auto", tmp_path)
+    (folder / "model.safetensors").write_bytes(b"")
+    assert find_backbone(Model(), None, tmp_path) == folder / "model.safetensors"
+
+
+def test_from_scratch_is_asked_for_or_of_a_backbone_that_nobody_has_weights_of(tmp_path: Path) -> None:
+    assert find_backbone(Model(), "none", tmp_path) is None
+    assert find_backbone(MODEL, None, tmp_path) is None
+    with pytest.raises(WeightsNotFound, match="ImageNet weights of pvt_v2_b0"):
+        find_backbone(MODEL, "auto", tmp_path)
+    with pytest.raises(Refused, match=r"train\.backbone_weights nane: no such file \(a file, 'auto', or 'none'\)"):
+        find_backbone(Model(), "nane", tmp_path)
