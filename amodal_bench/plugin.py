@@ -21,7 +21,7 @@ class Settings(BaseModel):
     """Base of every method's Params and every dataset's Options: frozen, an unknown key is an error.
 
     `old_names` maps what a field was called before to its name, for files that were written then. `kept_names` and
-    `added_names` are for fields renamed or new, so that no run changes its key. `asides` of a training change no weight.
+    `added_names` are for fields renamed or new: no run changes its key. `asides` of a training change no weight.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
