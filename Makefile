@@ -25,7 +25,7 @@ OPTIONS = $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASE
   $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench score verify train ablation report figure tables compare audit doctor list test lint perf fuzz soak clean
+.PHONY: help setup bench score verify measure train ablation report figure tables compare audit doctor list test lint perf fuzz soak clean
 
 help: ## this text
 	@echo "make TARGET [METHOD=m[,m]] [DATASET=d[,d]] [SPLIT=s] [LIMIT=n] [SEED=n[,n]] [ROOT=dir] [DATA_ROOT=dir] [ARGS='...']"
@@ -44,6 +44,9 @@ score: $(VENV)/.installed ## score the runs in RUNS=folder again (default: resul
 
 verify: $(VENV)/.installed ## count the runs in RUNS=folder again (default: results) from masks and dataset; ARGS=--quick: the folder alone
 	$(RUN) verify $(or $(RUNS),results) $(strip $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
+
+measure: $(VENV)/.installed ## metrics of pixels of the runs in RUNS=folder (default: results), e.g. ARGS='--metric boundary'
+	$(RUN) measure $(or $(RUNS),results) $(strip $(call option,root,$(ROOT)) $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 train: $(VENV)/.installed ## train METHOD on DATASET; bench finds the weights (several GPUs: docs/conddiff.md)
 	$(RUN) train $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASET)) $(call option,split,$(SPLIT)) \

@@ -14,14 +14,14 @@ from amodal_bench.resolve.predicted_visible import absolute
 from amodal_bench.results.measures.loop import measure as measure_run
 from amodal_bench.results.verification.means import Means
 from amodal_bench.running.interrupts import Interrupted, interruptible
-from amodal_bench.store.folder import RunFolder, open_folder
+from amodal_bench.store.folder import RunFolder, runs_below
 
 console = make_console()
 _KNOWN = "; ".join(f"{measure.name}: {measure.text}" for measure in MEASURES.values())
 
 
 def measure(
-    run: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")],
+    run: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or one that holds runs.")],
     metric: Annotated[str, typer.Option("--metric", metavar="NAME[,NAME]", help=_KNOWN)] = ",".join(MEASURES),
     data_root: o.DataRoot = None,
     root: o.Root = None,
@@ -42,18 +42,23 @@ def measure(
         workers=workers,
         **o.absolute_all(data_root=data_root, root=root, image_root=image_root),
     )
-    missing = [text for folder in [open_folder(path) for path in run] if (text := _measured(folder, names, means))]
+    folders = [folder for path in run for folder in runs_below(path)]
+    missing = [text for folder in folders if (text := _measured(folder, names, means, alone=len(folders) == 1))]
     if missing:
         raise Incomplete("\n".join(missing))
 
 
-def _measured(folder: RunFolder, names: Sequence[str], means: Means) -> str:
-    """Measure one run and print where it lies; what is lacking, or nothing."""
+def _measured(folder: RunFolder, names: Sequence[str], means: Means, alone: bool) -> str:
+    """Measure one run and print where it lies; what is lacking, or nothing. Of several, none stops the others."""
     try:
         with interruptible(), reporter(console, f"measure {folder.path.name}") as r:
             found = measure_run(folder, names, means, r)
     except Incomplete as error:
         return str(error)
+    except Refused as error:
+        if alone:
+            raise
+        return f"{folder.path}: {error}"
     except Interrupted as interrupt:
         raise typer.Exit(interrupt.code) from None
     for one in found:

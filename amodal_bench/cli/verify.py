@@ -15,7 +15,7 @@ from amodal_bench.results.verification.check import verify as verify_run
 from amodal_bench.results.verification.means import Means
 from amodal_bench.results.verification.result import Outcome, Verification
 from amodal_bench.running.interrupts import Interrupted, interruptible
-from amodal_bench.store.folder import RunFolder, find_runs
+from amodal_bench.store.folder import RunFolder, runs_below
 
 console = make_console()
 
@@ -40,7 +40,7 @@ def verify(
     """
     if workers is not None and workers < 1:
         raise Refused(f"--workers takes a whole number from 1, got {workers}")
-    folders = [folder for path in run for folder in _runs(path)]
+    folders = [folder for path in run for folder in runs_below(path)]
     if root:
         _check_one_dataset(folders)
     means = Means(
@@ -80,13 +80,6 @@ def _told(folder: RunFolder, means: Means) -> Verification:
 
 def _say(text: str) -> None:
     console.print(text, soft_wrap=True)
-
-
-def _runs(path: Path) -> Sequence[RunFolder]:
-    below = list(find_runs(path))
-    if not below:
-        raise Refused(f"{path} holds no run: name a folder results/DATASET/SPLIT/METHOD/KEY, or one above runs")
-    return below
 
 
 def _check_one_dataset(folders: Sequence[RunFolder]) -> None:

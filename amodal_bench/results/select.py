@@ -9,7 +9,7 @@ from typing import TypeVar
 from amodal_bench.errors import Refused, RunDamaged, RunUnfinished, UnknownName
 from amodal_bench.results.data import block_names
 from amodal_bench.results.finished import FinishedRun, load
-from amodal_bench.store.folder import RunFolder, find_runs
+from amodal_bench.store.folder import runs_below
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -83,7 +83,7 @@ def open_runs(paths: Iterable[Path]) -> Selection:
     """
     runs, left_out = list[FinishedRun](), list[str]()
     for path in paths:
-        folders = _some_below(path)
+        folders = runs_below(path)
         if folders[0].path == path:
             runs.append(load(folders[0]))
             continue
@@ -141,10 +141,3 @@ def _told_apart(
     times = Counter((run.block, run.label) for run in runs)
     clear = [times[run.block, run.label] == 1 and run.label not in taken for run in runs]
     return [run if c else run.called(longer(run), run.block) for run, c in zip(runs, clear, strict=True)]
-
-
-def _some_below(path: Path) -> list[RunFolder]:
-    below = list(find_runs(path))
-    if not below:
-        raise Refused(f"{path} holds no run: name a folder results/DATASET/SPLIT/METHOD/KEY, or one above runs")
-    return below

@@ -337,6 +337,14 @@ def find_runs(path: Path) -> Iterator[RunFolder]:
             yield RunFolder(folder)
 
 
+def runs_below(path: Path) -> list[RunFolder]:
+    """As `find_runs`; raises `Refused` where there is none."""
+    below = list(find_runs(path))
+    if not below:
+        raise Refused(f"{path} holds no run: name a folder results/DATASET/SPLIT/METHOD/KEY, or one above runs")
+    return below
+
+
 def check_writable(results: Path) -> None:
     """Write and remove a probe in the nearest folder that exists, before any time is spent on predicting."""
     nearest = next(path for path in (results, *results.absolute().parents) if path.exists())

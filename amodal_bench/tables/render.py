@@ -13,7 +13,8 @@ from amodal_bench.text.printable import printable
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "↑": r"$\uparrow$", "±": r"$\pm$",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*~\[\]|]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z]))")
 
@@ -120,7 +121,7 @@ def _tex_name(column: Heading) -> str:
 
 
 def _arrow(column: Heading) -> str:
-    return " ↑" if column.higher_is_better else ""
+    return " ↑" if column.higher_is_better else " ↓"
 
 
 def _line(cells: list[str]) -> str:
