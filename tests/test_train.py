@@ -16,6 +16,8 @@ from amodal_bench.resolve.training import TrainRequest
 from amodal_bench.resolve.weights_header import read_metadata
 from amodal_bench.running import processes, run, train
 from amodal_bench.store.lock import FolderLock
+from tests.damages import damaged
+from tests.damages import record as change_record
 
 SMALL: dict[str, Any] = {
     "model": {
@@ -311,3 +313,18 @@ def test_fresh_brings_back_what_it_put_aside_where_the_new_training_cannot_begin
     with pytest.raises(KeyboardInterrupt):
         train.train(job, Silence(), fresh=True)
     assert sorted(path.name for path in job.out.iterdir()) == ["checkpoint.pt", "train.json"]
+
+
+def test_tables_say_where_a_training_was_watched_by_what_is_reported(tmp_path: Path, cli: Any) -> None:
+    metadata = {"dataset": "squares", "watched": "squares/test", "watched_reported": "yes"}
+
+    def trained(record: Any) -> None:
+        record["weights"] = {"sha256": "0" * 64, "setting": "supervised", "metadata": metadata, "path": "model"}
+
+    run = damaged(tmp_path / "results", "trained", change_record(trained))
+    shown = cli("table", "--results", tmp_path / "results")
+    assert shown.returncode == 0, shown.stderr
+    assert "has weights whose training was watched by squares/test." in " ".join(shown.stdout.split())
+    metadata.pop("watched_reported")
+    change_record(trained)(run)
+    assert "watched" not in cli("table", "--results", tmp_path / "results").stdout

@@ -115,6 +115,12 @@ class FinishedRun:
         return str((self.record.get("weights") or {}).get("setting") or "")
 
     @property
+    def watched(self) -> str:
+        """The split with reported numbers that its training was watched by, `kins/test`; empty where it was by none."""
+        metadata = (self.record.get("weights") or {}).get("metadata") or {}
+        return str(metadata.get("watched", "")) if metadata.get("watched_reported") else ""
+
+    @property
     def memory(self) -> float:
         """The most memory that it held, in MB; NaN where unknown."""
         return float(self.record["timings"].get("peak_memory_mb") or math.nan)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from amodal_bench.masks.counts import COLUMNS, Counts
 from amodal_bench.metrics.protocol import DEFAULT, find_protocol
-from amodal_bench.metrics.scores import by_instance
+from amodal_bench.metrics.scores import columns_of, score
 from amodal_bench.plugin import AnyDataset, AnyMethod
 from amodal_bench.resolve.asking import asked
 from amodal_bench.running import plan as planning
@@ -32,7 +33,14 @@ def counts_of(method: AnyMethod, dataset: AnyDataset, indices: Sequence[int], ba
     return np.stack(found) if found else np.zeros((0, len(COLUMNS)), dtype=np.int64)
 
 
-def mean_scores(counts: Counts) -> tuple[float, float]:
-    """mIoU_full and mIoU_inv in percent under the default protocol; NaN where no instance defines it."""
-    frame = by_instance(pd.DataFrame(counts, columns=list(COLUMNS)), find_protocol(DEFAULT))
-    return 100 * float(frame["iou_full"].mean()), 100 * float(frame["iou_inv"].mean())
+def mean_scores(counts: Counts, protocol: str = DEFAULT) -> tuple[float, float]:
+    """mIoU_full and mIoU_inv in percent under a protocol; NaN where no instance defines it."""
+    scores = score(pd.DataFrame(counts, columns=list(COLUMNS)), find_protocol(protocol))
+    found = {column.metric.name: column.parts() for column in columns_of(scores) if column.labels["subset"] == "all"}
+    full, inv = (_percent(*found[name]) for name in ("mIoU_full", "mIoU_inv"))
+    return full, inv
+
+
+def _percent(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> float:
+    total = float(denominator.sum())
+    return 100 * float(numerator.sum()) / total if total else float("nan")

@@ -200,6 +200,8 @@ class _Builder:
         for run in self.runs:
             if run.other_data:
                 yield f"{run.address} is on {run.other_data}."
+            if run.watched:
+                yield f"{run.address} has weights whose training was watched by {run.watched}."
         if lines[-1].label == FLOOR:
             yield f"{FLOOR}: the floor, computed from the counts of the runs above; not ranked."
 

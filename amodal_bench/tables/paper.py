@@ -232,8 +232,10 @@ def _measured_cell(pair: _Pair, rank: Rank) -> Cell:
 
 
 def _marked(found: Measured, runs: Sequence[FinishedRun]) -> Measured:
-    """With the flag of a value on other data."""
-    return replace(found, flag=found.flag or "other data") if any(run.other_data for run in runs) else found
+    """With the flag of a value on other data, or of weights whose training saw a split that is reported on."""
+    flag = "other data" if any(run.other_data for run in runs) else ""
+    flag = flag or next((f"watched {run.watched}" for run in runs if run.watched), "")
+    return replace(found, flag=found.flag or flag)
 
 
 def _any(line: list[_Pair]) -> bool:

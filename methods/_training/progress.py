@@ -37,6 +37,11 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def has_any(path: Path, step: int, columns: Sequence[str]) -> bool:
+    """Whether a row of the log at `step` has a value in one of the columns."""
+    return any(row.get(name) for row in read(path) if int(row["step"]) == step for name in columns)
+
+
 def duration(seconds: float) -> str:
     """h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)

@@ -1,10 +1,14 @@
 """Losses and gradient norms that are looked at every few steps: to look is to wait for the device."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from amodal_bench.errors import TrainingStopped
 
 
 class Reading(NamedTuple):
@@ -46,3 +50,12 @@ class Readings:
         self._steps, self._values = [], []
         told_by_all: list[list[float]] = rows[:, count:].tolist()
         return found, told_by_all
+
+
+def stopped(reading: Reading, per_epoch: int, ids: Sequence[str], folder: Path) -> TrainingStopped:
+    """What ends a training whose reading is no number: its step, its batch's ids, where the last good state is."""
+    return TrainingStopped(
+        f"the loss became {reading.loss} (its gradient's norm {reading.norm}) at step {reading.step} of epoch "
+        f"{reading.step // per_epoch + 1}, on {', '.join(ids)}. The last good checkpoint is kept in {folder}; a lower "
+        "train.lr or train.max_grad_norm may help"
+    )

@@ -2,9 +2,11 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from amodal_bench.plugin import Settings
+
+from . import tracking
 
 
 class TrainerSettings(Settings):
@@ -58,3 +60,8 @@ class TrainerSettings(Settings):
     save_minutes: float = Field(default=15, gt=0)
     trackers: tuple[str, ...] = ()
     save_fp16: bool = False
+
+    @field_validator("trackers")
+    @classmethod
+    def _trackers_are_there(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tracking.check(names)

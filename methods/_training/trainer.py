@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from amodal_bench.errors import TrainingStopped
 from amodal_bench.plugin import AnyDataset, TrainingRun
 from amodal_bench.running.interrupts import Interrupted, Notice, noticed
 
@@ -24,11 +25,12 @@ from .average import WeightAverage
 from .batches import Course, read_batches
 from .chance import Chance
 from .checkpoints import Checkpoints
-from .progress import Log, Pace, duration, read
-from .readings import Reading, Readings
+from .progress import Log, Pace, duration, has_any
+from .readings import Reading, Readings, stopped
 from .schedule import lr_at, step_seed
 from .settings import TrainerSettings
 from .shared_norm import shared
+from .tracking import hyperparameters, show
 
 
 class Trainer(ABC):
@@ -57,7 +59,8 @@ class Trainer(ABC):
         )
         self.model, self.optimizer = accelerator.prepare(network, optimizer)
         if config.trackers:
-            accelerator.init_trackers("amodal_bench", {"config": run.metadata["config"]})
+            settings = hyperparameters(run.metadata, config.model_dump(mode="json"))
+            accelerator.init_trackers("amodal_bench", settings)
         self.network: nn.Module = accelerator.unwrap_model(self.model)
         if config.compile:
             self.model = torch.compile(self.model)
@@ -79,6 +82,10 @@ class Trainer(ABC):
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
         """Values for the columns `scores` and a line for the user, or None; called in every process."""
 
+    def pictures(self, best: nn.Module) -> NDArray[np.uint8] | None:  # noqa: ARG002
+        """What it predicts now (N, H, W, 3), for trackers; called in the main process."""
+        return None
+
     def rates(self, network: nn.Module) -> list[dict[str, Any]]:
         """Groups of parameters; `share` is what of the learning rate a group has."""
         return [{"params": list(network.parameters()), "share": 1.0}]
@@ -93,12 +100,13 @@ class Trainer(ABC):
     def fit(self) -> None:
         """All steps that are left, then the weights."""
         self._resume()
-        unwatched = self.step and self.step % self.course.per_epoch == 0 and not self._watched()
+        path, at_end = self.run.out / "train_log.csv", self.step > 0 and self.step % self.course.per_epoch == 0
+        unwatched = at_end and not has_any(path, self.step, self.scores)  # a kill may have come between
         self.pace = Pace(self.step, self.course.steps)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.begin()
-        log = Log(self.run.out / "train_log.csv", self.step, self.scores) if self.accelerator.is_main_process else None
+        log = Log(path, self.step, self.scores) if self.accelerator.is_main_process else None
         if unwatched:
             self._validate(self.step // self.course.per_epoch, log)
         feed = read_batches(self.items, self.course.keys(self.step), self.config.workers)
@@ -164,7 +172,8 @@ class Trainer(ABC):
         found, told = self.readings.take(float(notice.stop), float(notice.keep or self._keeping_is_due()))
         for reading in found:
             if not reading.finite:
-                raise self._stopped(reading)
+                ids = [self.data.ids()[index] for index in self.course.batch(reading.step)[:16]]
+                raise stopped(reading, self.course.per_epoch, ids, self.checkpoints.folder)
         self.losses += [reading.loss for reading in found]
         if self.step % self.config.log_every == 0:
             self._tell(epoch, lr, found[-1], log)
@@ -175,14 +184,6 @@ class Trainer(ABC):
             self._keep()
         if stop:
             raise Interrupted(stop)
-
-    def _stopped(self, reading: Reading) -> TrainingStopped:
-        ids = [self.data.ids()[index] for index in self.course.batch(reading.step)[:16]]
-        return TrainingStopped(
-            f"the loss became {reading.loss} (its gradient's norm {reading.norm}) at step {reading.step} of epoch "
-            f"{reading.step // self.course.per_epoch + 1}, on {', '.join(ids)}. The last good checkpoint is kept in "
-            f"{self.checkpoints.folder}; a lower train.lr or train.max_grad_norm may help"
-        )
 
     def _tell(self, epoch: int, lr: float, last: Reading, log: Log | None) -> None:
         mean = sum(self.losses) / len(self.losses)
@@ -207,12 +208,9 @@ class Trainer(ABC):
         rounded = {name: round(value, 3) for name, value in values.items()}
         log.add(step=self.step, epoch=epochs, seconds=round(self._seconds(), 1), **rounded)
         self.accelerator.log(values, step=self.step)
+        if self.config.trackers:
+            show(self.accelerator, "val", self.pictures(self.average.network(self.network)), self.step)
         self.run.monitor.note(f"epoch {epochs}/{self.config.epochs}, {duration(self._seconds())}: {text}")
-
-    def _watched(self) -> bool:
-        """Whether the log has the scores of the step that is resumed: a kill may have come between."""
-        rows = read(self.run.out / "train_log.csv")
-        return any(row.get(name) for row in rows for name in self.scores if int(row["step"]) == self.step)
 
     def _keeping_is_due(self) -> bool:
         return time.monotonic() - self.kept >= 60 * self.config.save_minutes

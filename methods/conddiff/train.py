@@ -2,7 +2,9 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amodal_bench.files.cache import file_digest
@@ -18,7 +20,10 @@ from .diffusion import diffuse, draw_times, log_snr
 from .loss import structure_loss
 from .network import Network, normalised
 from .params import CondDiffParams, CondDiffTraining
+from .pictures import panels
 from .pretrained import load_backbone
+
+_PAPERS = "conddiff/1"  # the protocol that the paper reports by
 
 
 def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
@@ -36,7 +41,7 @@ class CondDiffTrainer(Trainer):
     """Denoise amodal masks at random times."""
 
     config: CondDiffTraining
-    scores: ClassVar[tuple[str, ...]] = ("val_full", "val_inv", "val_n")
+    scores: ClassVar[tuple[str, ...]] = ("val_full", "val_inv", "val_pooled_full", "val_pooled_inv", "val_n")
 
     def __init__(self, params: CondDiffParams, network: Network, *parts: Any) -> None:
         super().__init__(network, *parts)
@@ -74,17 +79,34 @@ class CondDiffTrainer(Trainer):
         indices = prefix(self.val, self.config.val_limit)
         if not indices:
             return None
-        steps = self.config.val_steps or self.params.diffusion.steps
-        diffusion = self.params.diffusion.model_copy(update={"steps": steps})
-        method = CondDiff(self.params.model_copy(update={"diffusion": diffusion}))
-        method.use(best, str(self.accelerator.device))
+        method = self._method(best)
         local = counts_of(method, self.val, indices[self.rank :: self.world], self.params.forward_batch)
         padded = torch.full((-(-len(indices) // self.world), local.shape[1]), -1, dtype=torch.int64)
         padded[: len(local)] = torch.from_numpy(local)
         counts = self.accelerator.gather(padded.to(self.accelerator.device)).cpu().numpy()
-        full, inv = mean_scores(counts[counts[:, 0] >= 0])
-        text = f"mIoU_full {full:.2f}, mIoU_inv {inv:.2f} on {len(indices)} of {self.watched}"
-        return {"val_full": full, "val_inv": inv, "val_n": len(indices)}, text
+        counts = counts[counts[:, 0] >= 0]
+        means, pooled = mean_scores(counts), mean_scores(counts, _PAPERS)
+        text = (
+            f"mIoU_full {means[0]:.2f}, mIoU_inv {means[1]:.2f} ({_PAPERS}: {pooled[0]:.2f}, {pooled[1]:.2f}) "
+            f"on {len(indices)} of {self.watched}"
+        )
+        return dict(zip(self.scores, (*means, *pooled, len(indices)), strict=True)), text
+
+    def pictures(self, best: nn.Module) -> NDArray[np.uint8] | None:
+        """The first four of the instances that are watched."""
+        samples = [self.val[index] for index in prefix(self.val, min(4, self.config.val_limit))]
+        if not samples:
+            return None
+        masks = self._method(best).predict([sample.query for sample in samples], range(len(samples)))
+        return panels(samples, masks, self.params)
+
+    def _method(self, best: nn.Module) -> CondDiff:
+        """What predicts with a network while it is trained."""
+        diffusion = self.params.diffusion
+        diffusion = diffusion.model_copy(update={"steps": self.config.val_steps or diffusion.steps})
+        method = CondDiff(self.params.model_copy(update={"diffusion": diffusion}))
+        method.use(best, str(self.accelerator.device))
+        return method
 
     def begin(self) -> None:
         """How much of the amodal masks lies in the windows that prediction will see: a ceiling of every score."""

@@ -297,3 +297,43 @@ def test_a_batch_that_processes_cannot_share_is_refused(
     monkeypatch.setattr(accelerate.Accelerator, "num_processes", 3)
     with pytest.raises(Refused, match=r"train\.batch_size 4 can not be shared by 3"):
         train(tiny, ellipses(), ellipses(), start())
+
+
+def test_what_is_watched_is_scored_by_the_default_and_by_the_papers_protocol() -> None:
+    """Two instances: 30 of 40 pixels and 6 of 60; hidden 10 of 20 and 1 of 50."""
+    counts = np.zeros((2, 8), dtype=np.int64)
+    predicted, amodal, visible = 1, 2, 4
+    for row, (both, hidden, missed) in enumerate([(20, 10, 10), (5, 1, 54)]):
+        counts[row, predicted | amodal | visible] = both
+        counts[row, predicted | amodal] = hidden
+        counts[row, amodal] = missed
+    assert mean_scores(counts) == pytest.approx((50 * (30 / 40 + 6 / 60), 50 * (10 / 20 + 1 / 55)))
+    assert mean_scores(counts, "conddiff/1") == pytest.approx((100 * 36 / 100, 100 * 11 / 75))
+    assert all(np.isnan(score) for score in mean_scores(np.zeros((0, 8), dtype=np.int64), "conddiff/1"))
+
+
+def test_the_backbone_may_learn_more_slowly(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
+    """At a rate of next to nothing it stays as it began, which the rest does not."""
+
+    def trained(out: str, **settings: Any) -> dict[str, Any]:
+        run = start(out, epochs=1, weight_decay=0, **settings)
+        train(tiny, ellipses(8), ellipses(2), run)
+        return load_file(run.out / "model.safetensors")
+
+    begun = trained("begun", lr=1e-30, final_lr=0)
+    slow = trained("slow", lr=1e-3, final_lr=1e-3, backbone_lr=1e-30)
+    moved = {name for name in begun if not torch.allclose(begun[name].float(), slow[name].float(), atol=1e-7)}
+    assert any(name.startswith("dn.") for name in moved)
+    assert {name for name in moved if name.startswith("pcn.backbone.")} == set()
+
+
+def test_pictures_show_image_visible_predicted_and_true_masks(tiny: CondDiffParams, ellipses: Any) -> None:
+    from amodal_bench.methods.conddiff.pictures import panels
+
+    sample = ellipses()[0]
+    shown = panels([sample], [np.zeros_like(sample.amodal)], tiny)
+    assert shown.shape == (1, 64, 4 * 64, 3)
+    parts = np.split(shown[0], 4, axis=1)
+    assert np.array_equal(parts[0], sample.query.image)
+    for part, mask in zip(parts[1:], (sample.query.visible, np.zeros_like(sample.amodal), sample.amodal), strict=True):
+        assert np.array_equal(part[..., 0] > 0, mask)
