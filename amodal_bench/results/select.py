@@ -9,7 +9,7 @@ from typing import TypeVar
 from amodal_bench.errors import Refused, RunDamaged, RunUnfinished, UnknownName
 from amodal_bench.results.data import block_names
 from amodal_bench.results.finished import FinishedRun, load
-from amodal_bench.store.folder import runs_below
+from amodal_bench.store.folder import find_runs, runs_below
 
 R = TypeVar("R")
 T = TypeVar("T")
