@@ -103,8 +103,8 @@ def test_the_core_imports_nothing_heavy_but_in_functions_of_provenance_and_proce
     faults = [(s.name, n) for s in core() for n in imports(s, everywhere=True) if n.split(".")[0] in HEAVY]
     assert set(faults) == {
         ("amodal_bench/resolve/provenance.py", "torch"),
-        ("amodal_bench/running/processes.py", "torch.distributed"),  # under torchrun alone
-        ("amodal_bench/running/processes.py", "accelerate.PartialState"),
+        ("amodal_bench/running/ranks.py", "torch.distributed"),  # under torchrun alone
+        ("amodal_bench/running/ranks.py", "accelerate.PartialState"),
     }
     assert [n for s in core() for n in imports(s, everywhere=False) if n.split(".")[0] in HEAVY] == []
 

@@ -14,7 +14,7 @@ from amodal_bench.resolve.job import Request, prepare
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.resolve.training import TrainRequest
 from amodal_bench.resolve.weights_header import read_metadata
-from amodal_bench.running import processes, run, train
+from amodal_bench.running import ranks, run, train
 from amodal_bench.store.lock import FolderLock
 from tests.damages import damaged
 from tests.damages import record as change_record
@@ -177,14 +177,14 @@ def test_other_processes_wait_until_the_first_has_looked_after_the_folder(
         said.append(text)
         return answer
 
-    monkeypatch.setattr(processes, "heard", lambda _: say("heard", True))
+    monkeypatch.setattr(ranks, "heard", lambda _: say("heard", True))
     monkeypatch.setattr(job.preset.plugin.cls, "train", lambda *_: said.append("trained"))
     monkeypatch.setenv("RANK", "1")
     train.train(job, Silence(), fresh=True)
     assert said == ["heard", "trained"]
     assert (job.out / "old.pt").exists(), "the folder is the first process's"
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(processes, "_broadcast", lambda word, _: say(f"told {word}, {left()}", word))
+    monkeypatch.setattr(ranks, "_broadcast", lambda word, _: say(f"told {word}, {left()}", word))
 
     def left() -> list[str]:
         return sorted(path.name for path in job.out.iterdir() if path.suffix == ".pt")

@@ -14,7 +14,7 @@ from amodal_bench.files.documents import BadDocument, parse_json
 from amodal_bench.plugin import Monitor, TrainingRun
 from amodal_bench.resolve import provenance
 from amodal_bench.resolve.training import TrainJob, differences
-from amodal_bench.running import processes
+from amodal_bench.running import ranks
 from amodal_bench.store.lock import HOLDER, LOCK, FolderLock
 
 RECORD, _ASIDE = "train.json", ".before"
@@ -28,11 +28,11 @@ def train(job: TrainJob, monitor: Monitor, fresh: bool = False) -> None:
     looks after the folder, and the others look into it when that is done. Raises `Refused` where another command
     trains into it.
     """
-    if not processes.is_first():
-        if processes.heard(job.device):
+    if not ranks.is_first():
+        if ranks.heard(job.device):
             _train(job, monitor)
         return
-    with FolderLock(job.out) as lock, processes.telling(job.device) as tell:
+    with FolderLock(job.out) as lock, ranks.telling(job.device) as tell:
         if not lock.take():
             raise Refused(f"{job.out} is being trained into by {lock.holder_name()}")
         with _put_aside(job.out, fresh):
@@ -134,7 +134,7 @@ def _new_record(job: TrainJob) -> dict[str, Any]:
         "git": provenance.git_state(),
         "versions": provenance.versions(),
         "hardware": provenance.hardware(job.device),
-        "processes": processes.count(),
+        "processes": ranks.count(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": 0.0,
     }
