@@ -206,3 +206,19 @@ def test_shape_of_a_disc_and_of_a_ring() -> None:
     assert (margin, largest) == (20, 1)
     assert solidity == 1
     assert shape_of(ring())[2] < 0.6
+
+
+def test_real_cut_outs_make_pairs(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "cutouts"
+    location = Location(name="composites", root=folder, cache=tmp_path)
+    counts, photos = {}, []
+    for split in ("train", "val", "test"):
+        dataset = Composites(location, split, CompositesOptions(size=30))
+        assert dataset.funnel.noted == {"annotation is no target: not stated to be whole": 1135}
+        counts[split] = len(dataset._targets)
+        photos.append(set(dataset._cutouts.photo_names[dataset._occluders]))
+        samples = [dataset[index] for index in range(10)]
+        assert any(0 < sample.occlusion_rate < 0.95 for sample in samples)
+        assert all(sample.visible.sum() >= 48 for sample in samples)
+    assert sum(counts.values()) == 556
+    assert not photos[0] & photos[1] | photos[0] & photos[2] | photos[1] & photos[2]
