@@ -164,7 +164,7 @@ def check_equal(found: Masks, wanted: Masks, what: str) -> None:
 
 
 def check_answers(make: Callable[[], AnyMethod]) -> None:
-    """All that the contract says of answers, of a method that `make` makes anew; benchmarks/gpu.py asks it of a card."""
+    """All that the contract says of answers, of the method that `make` makes; benchmarks/gpu.py asks it of a card."""
     method, asked = make(), queries()
     before = [(query.image.tobytes(), query.visible.tobytes()) for query in asked]
     single = predict(method, asked, 1)
