@@ -25,7 +25,7 @@ OPTIONS = $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASE
   $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench score verify measure train ablation report figure tables compare audit doctor list test lint perf fuzz soak clean
+.PHONY: help setup bench score verify measure train ablation report figure tables compare audit doctor list test lint perf gpu fuzz soak clean
 
 help: ## this text
 	@echo "make TARGET [METHOD=m[,m]] [DATASET=d[,d]] [SPLIT=s] [LIMIT=n] [SEED=n[,n]] [ROOT=dir] [DATA_ROOT=dir] [ARGS='...']"
@@ -88,7 +88,10 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/mypy
 
 perf: $(VENV)/.installed-dev ## the speed comparisons in benchmarks/
-	set -e; for file in benchmarks/*.py; do echo $$file; $(BIN)/python $$file; done
+	set -e; for file in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo $$file; $(BIN)/python $$file; done
+
+gpu: $(VENV)/.installed-dev ## conddiff on a CUDA card, into gpu-conddiff.json (four minutes; again: what is left)
+	$(BIN)/python benchmarks/gpu.py conddiff $(ARGS)
 
 fuzz: $(VENV)/.installed-dev ## open damaged datasets of every layout for ten minutes
 	PYTHONPATH=. $(BIN)/python -m benchmarks.fuzz $(ARGS)

@@ -1,14 +1,18 @@
 """conddiff: CondDiff-AMO, a conditional diffusion model on masks. Importing this needs no torch; `load` does."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amodal_bench.errors import Refused, WeightsNotFound
 from amodal_bench.files.documents import BadDocument, parse_json
-from amodal_bench.methods._window import cut_image, cut_visible, find_window, paste
+from amodal_bench.masks.boxes import Window
+from amodal_bench.methods._overlap import overlapped
+from amodal_bench.methods._window import Probability, cut_image, cut_visible, find_window, paste
 from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, TrainingRun
 from amodal_bench.store.spec import resolved
 from amodal_bench.types import AmodalQuery, Mask
@@ -18,8 +22,23 @@ from .params import CondDiffParams, CondDiffTraining, Diffusion, Model
 
 if TYPE_CHECKING:
     from .network import Network
+    from .precision import NetworkStep
 
 __all__ = ["CondDiff", "CondDiffParams", "CondDiffTraining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What the network is shown of at most `forward_batch` instances, filled up to so many.
+
+    `images` (B, S, S, 3) are uint8, `given` (B, 1 + G, S, S) are the visible masks and their guides.
+    """
+
+    queries: Sequence[AmodalQuery]
+    windows: Sequence[Window]
+    seeds: Sequence[int]
+    images: NDArray[np.uint8]
+    given: NDArray[np.float32]
 
 
 class CondDiff(Method[CondDiffParams]):
@@ -41,6 +60,7 @@ class CondDiff(Method[CondDiffParams]):
     def __init__(self, params: CondDiffParams) -> None:
         super().__init__(params)
         self._network: Network | None = None
+        self._step: NetworkStep | None = None
         self._device = "cpu"
 
     def check_weights(self, metadata: Mapping[str, str]) -> None:
@@ -70,7 +90,11 @@ class CondDiff(Method[CondDiffParams]):
 
     def use(self, network: "Network", device: str) -> None:
         """Predict with this network from now on."""
-        self._network, self._device = network.eval().to(device), device
+        self._network, self._device, self._step = network.eval().to(device), device, None
+        if self.params.compile:
+            from .precision import compiled_step
+
+            self._step = compiled_step(self._network)
 
     @property
     def network(self) -> "Network":
@@ -80,21 +104,16 @@ class CondDiff(Method[CondDiffParams]):
         return self._network
 
     def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:
-        """Sample masks, `forward_batch` instances at a time."""
+        """Sample masks, `forward_batch` instances at a time; the next are cut and the last pasted meanwhile."""
         size = self.params.forward_batch
-        return [
-            mask
-            for start in range(0, len(queries), size)
-            for mask in self._predict(queries[start : start + size], list(seeds[start : start + size]))
-        ]
+        parts = [(queries[start : start + size], seeds[start : start + size]) for start in range(0, len(queries), size)]
+        pasted = overlapped(parts, self._cut, self._sample, self._paste)
+        return [mask for masks in pasted for mask in masks]
 
-    def _predict(self, queries: Sequence[AmodalQuery], seeds: list[int]) -> list[Mask]:
-        import torch
-
+    def _cut(self, part: tuple[Sequence[AmodalQuery], Sequence[int]]) -> Cut:
         from .guides import with_guides
-        from .sampler import sample
 
-        params, size = self.params, self.params.model.size
+        (queries, seeds), params, size = part, self.params, self.params.model.size
         by_area = params.crop.masks == "area"
         windows = [find_window(query.visible, params.crop) for query in queries]
         pairs = list(zip(queries, windows, strict=True))
@@ -104,17 +123,24 @@ class CondDiff(Method[CondDiffParams]):
         padding = params.forward_batch - len(queries)
         images = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
         given = np.pad(given, ((0, padding), (0, 0), (0, 0), (0, 0)))
-        found = sample(
-            self.network,
-            torch.from_numpy(images).permute(0, 3, 1, 2),
-            torch.from_numpy(given),
-            [*seeds, *[0] * padding],
-            params,
-            self._device,
+        return Cut(queries, windows, [*seeds, *[0] * padding], images, given)
+
+    def _sample(self, cut: Cut) -> Probability:
+        import torch
+
+        from .sampler import sample
+
+        images, given = torch.from_numpy(cut.images).permute(0, 3, 1, 2), torch.from_numpy(cut.given)
+        found: Probability = sample(
+            self.network, images, given, cut.seeds, self.params, self._device, self._step
         ).numpy()
-        masks = [paste(p, window, query.visible.shape) for p, (query, window) in zip(found, pairs, strict=False)]
-        if params.union_visible:
-            masks = [mask | query.visible for mask, query in zip(masks, queries, strict=True)]
+        return found
+
+    def _paste(self, cut: Cut, found: Probability) -> list[Mask]:
+        pairs = zip(cut.queries, cut.windows, found, strict=False)  # what was filled up is left over
+        masks = [paste(probability, window, query.visible.shape) for query, window, probability in pairs]
+        if self.params.union_visible:
+            masks = [mask | query.visible for mask, query in zip(masks, cut.queries, strict=True)]
         return masks
 
     def starts(self, training: CondDiffTraining, weights: Path) -> Mapping[str, Path]:

@@ -8,6 +8,8 @@ from amodal_bench.methods._training.settings import TrainerSettings
 from amodal_bench.methods._window import CropSettings
 from amodal_bench.plugin import Settings
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
 
 class Model(Settings):
     """The network: what has to be equal for a checkpoint to fit.
@@ -99,8 +101,12 @@ class CondDiffParams(Settings):
     """All that can change a prediction but the weights.
 
     `forward_batch` is how many instances the network always sees at once (short batches are padded), so that
-    an instance's mask does not depend on its companions.
+    an instance's mask does not depend on its companions. `precision` is what the network computes in: `fp32`; on a GPU
+    `tf32` (its products rounded to 10 bits); `bf16` or `fp16` by autocast. The sampler's own arithmetic is float32 in
+    all. `compile` (torch.compile) is for GPUs.
     """
+
+    added_names: ClassVar = ("precision", "compile")
 
     model: Model = Model()
     diffusion: Diffusion = Diffusion()
@@ -108,6 +114,8 @@ class CondDiffParams(Settings):
     crop: CropSettings = CropSettings()
     union_visible: bool = False
     forward_batch: int = Field(default=16, ge=1)
+    precision: Precision = "fp32"
+    compile: bool = False
 
     @model_validator(mode="after")
     def _ust_falls(self) -> Self:

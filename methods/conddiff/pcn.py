@@ -5,6 +5,7 @@ called part by part here because timm's own take no token beside the H * W patch
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import timm
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from .params import Model
 
 Start = Literal["identity", "random"]  # of the projection of image and visible mask
+Block = Callable[..., tuple[Tensor, Tensor | None]]  # `run_block`, or what torch.compile made of it
 
 
 class TimeMlp(nn.Module):
@@ -76,7 +78,7 @@ class Pcn(nn.Module):
             return [None] * len(self.dims)
         return [net(snr)[:, None] for net in self.time]
 
-    def forward(self, stem: Tensor, x: Tensor, tokens: list[Tensor | None]) -> list[Tensor]:
+    def forward(self, stem: Tensor, x: Tensor, tokens: list[Tensor | None], block: Block | None = None) -> list[Tensor]:
         """Features (B, d_i, S / 2^(i+2), ...) of the stem's output and x_t (B, 1, S, S)."""
         if self.zoe is not None:
             stem = stem + self.zoe(x)
@@ -85,17 +87,19 @@ class Pcn(nn.Module):
         for stage, token in zip(self.backbone.stages, tokens, strict=True):
             if stage.downsample is not None:
                 patches = stage.downsample(features[-1])
-            features.append(run_stage(stage, patches, token, self.joint))
+            features.append(run_stage(stage, patches, token, self.joint, block))
         return features
 
 
-def run_stage(stage: Any, patches: Tensor, token: Tensor | None, joint: bool = False) -> Tensor:
+def run_stage(
+    stage: Any, patches: Tensor, token: Tensor | None, joint: bool = False, run: Block | None = None
+) -> Tensor:
     """Blocks and norm of a timm stage on patches (B, H, W, d) and a token that is dropped at its end."""
     batch, height, width, _ = patches.shape
     x = patches.reshape(batch, height * width, -1)
     token = token if token is None else token.expand(batch, -1, -1)
     for block in stage.blocks:
-        x, token = run_block(block, x, token, (height, width), joint)
+        x, token = (run or run_block)(block, x, token, (height, width), joint)
     x = stage.norm(x)
     return x.reshape(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
 
