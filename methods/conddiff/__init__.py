@@ -131,10 +131,15 @@ class CondDiff(Method[CondDiffParams]):
         from .sampler import sample
 
         images, given = torch.from_numpy(cut.images).permute(0, 3, 1, 2), torch.from_numpy(cut.given)
-        found: Probability = sample(
-            self.network, images, given, cut.seeds, self.params, self._device, self._step
-        ).numpy()
-        return found
+
+        def sampled(images: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+            return sample(self.network, images, given, cut.seeds, self.params, self._device, self._step)
+
+        found = sampled(images, given)
+        if self.params.flip_average:
+            found = (found + sampled(images.flip(-1), given.flip(-1)).flip(-1)) / 2
+        probability: Probability = found.numpy()
+        return probability
 
     def _paste(self, cut: Cut, found: Probability) -> list[Mask]:
         pairs = zip(cut.queries, cut.windows, found, strict=False)  # what was filled up is left over

@@ -101,12 +101,13 @@ class CondDiffParams(Settings):
     """All that can change a prediction but the weights.
 
     `forward_batch` is how many instances the network always sees at once (short batches are padded), so that
-    an instance's mask does not depend on its companions. `precision` is what the network computes in: `fp32`; on a GPU
+    an instance's mask does not depend on its companions. `flip_average` predicts the mirrored image too and takes the
+    mean, at twice the cost (not the paper's). `precision` is what the network computes in: `fp32`; on a GPU
     `tf32` (its products rounded to 10 bits); `bf16` or `fp16` by autocast. The sampler's own arithmetic is float32 in
     all. `compile` (torch.compile) is for GPUs.
     """
 
-    added_names: ClassVar = ("precision", "compile")
+    added_names: ClassVar = ("flip_average", "precision", "compile")
 
     model: Model = Model()
     diffusion: Diffusion = Diffusion()
@@ -114,6 +115,7 @@ class CondDiffParams(Settings):
     crop: CropSettings = CropSettings()
     union_visible: bool = False
     forward_batch: int = Field(default=16, ge=1)
+    flip_average: bool = False
     precision: Precision = "fp32"
     compile: bool = False
 

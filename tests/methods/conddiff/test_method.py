@@ -234,3 +234,13 @@ def test_an_unknown_parameter_is_refused() -> None:
         CondDiffParams.model_validate({"model": {"size": 100}})
     with pytest.raises(ValueError, match="can not come back"):
         CondDiffParams.model_validate({"diffusion": {"ust_start": 0.1, "ust_stop": 0.5}})
+
+
+def test_averaged_over_its_mirror_a_prediction_knows_no_left_and_right(method: Make) -> None:
+    """Each of the two passes takes the other's place for a mirrored image, noise and all."""
+    asked = queries(5, (64, 64))
+    mirrored = [AmodalQuery(q.id, q.image_id, q.image[:, ::-1].copy(), q.visible[:, ::-1].copy()) for q in asked]
+    for average in (True, False):
+        made = method(flip_average=average, diffusion={"noise_d": 64, "steps": 3})
+        masks, others = made.predict(asked, range(5)), made.predict(mirrored, range(5))
+        assert all(np.array_equal(a, b[:, ::-1]) for a, b in zip(masks, others, strict=True)) == average
