@@ -405,5 +405,5 @@ def test_aliases_timings_and_csv_of_the_table_command() -> None:
     done = call("table", "--results", RUNS, "-m", "dilate", "--metrics", "mIoU_occ", "--timings", "--format", "md")
     assert done.exit_code == 0, done.output
     assert "mIoU_inv ↑" in done.output
-    assert "s/instance |" in done.output
+    assert "s/instance ↓ |" in done.output
     assert re.search(r"\| dilate \| 25\.6 \[22\.2, 29\.4\] \| 0\.\d{4} \|", done.output)

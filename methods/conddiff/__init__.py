@@ -149,7 +149,11 @@ class CondDiff(Method[CondDiffParams]):
         return masks
 
     def starts(self, training: CondDiffTraining, weights: Path) -> Mapping[str, Path]:
-        """The backbone's first weights, unless it is trained from scratch."""
+        """The weights that it goes on from; else the backbone's first ones, unless it is trained from scratch."""
+        if training.start:
+            if not training.start.is_file():
+                raise Refused(f"train.start {training.start}: no such file (weights of conddiff)")
+            return {"weights": training.start}
         found = find_backbone(self.params.model, training.backbone_weights, weights)
         return {"backbone": found} if found else {}
 

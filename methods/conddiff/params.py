@@ -1,5 +1,6 @@
 """The parameters of CondDiff-AMO. Defaults are the paper's; where it is silent, docs/conddiff.md says why."""
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -187,14 +188,15 @@ class CondDiffTraining(TrainerSettings):
 
     `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, below the tree of weights or in the
     hub's cache), `none` (from scratch). None is `auto` where the backbone is timm's as it is, else `none`.
-    `backbone_lr` is the backbone's own learning rate (None: `lr`); it falls with it.
+    `backbone_lr` is the backbone's own learning rate (None: `lr`); it falls with it. `start`: weights of this method to
+    go on from, on other data or with guides added (their channels begin unseen); the backbone's are then not read.
     After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.
     `drop_path_joint` drops a sample's token and patches together, as if they were one sequence; otherwise each draws
     for itself. `vm_start` is how the projection of image and visible mask begins (`model.vm_input` project): as the
     image (`identity`), which keeps pretrained weights, or as any convolution (`random`).
     """
 
-    added_names: ClassVar = ("drop_path_joint", "vm_start", "times")
+    added_names: ClassVar = ("drop_path_joint", "vm_start", "times", "start")
     # The backbone's file stands in the digest by its contents, not by its name.
     asides: ClassVar = TrainerSettings.asides | {"val_steps", "backbone_weights"}
 
@@ -202,6 +204,7 @@ class CondDiffTraining(TrainerSettings):
     drop_path_joint: bool = False
     dropout: float = Field(default=0.1, ge=0, lt=1)
     backbone_weights: str | None = None
+    start: Path | None = None
     backbone_lr: float | None = Field(default=None, gt=0)
     vm_start: Literal["identity", "random"] = "identity"
     times: Times = Times()

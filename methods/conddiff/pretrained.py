@@ -10,6 +10,7 @@ from torch import Tensor
 from amodal_bench.errors import Refused
 from amodal_bench.methods._training import weights
 
+from .network import Network
 from .pcn import Pcn
 
 State = dict[str, Tensor]
@@ -34,12 +35,21 @@ def load_backbone(pcn: Pcn, source: Path) -> None:
     state = convert(read(source))
     fresh = pcn.state_dict()
     state = {name: value for name, value in state.items() if name in fresh or not name.startswith(_ADDED)}
-    entry = "backbone.patch_embed.proj.weight"
-    extra = fresh[entry].shape[1] - state[entry].shape[1] if entry in state else 0
-    if extra > 0:  # the visible mask's channel begins unseen
-        state[entry] = F.pad(state[entry], (0, 0, 0, 0, 0, extra))
+    state = _with_all_channels(state, fresh, "backbone.patch_embed.proj.weight")
     kept = {name: value for name, value in fresh.items() if name.startswith(_ADDED)}
     weights.fit(pcn, {**kept, **state}, str(source))
+
+
+def go_on_from(network: Network, source: Path) -> None:
+    """Fill the whole network from weights of this method; raises `Refused` naming what does not fit."""
+    state = _with_all_channels(read(source), network.state_dict(), "pcn.backbone.patch_embed.proj.weight")
+    weights.fit(network, state, str(source))
+
+
+def _with_all_channels(state: State, fresh: State, entry: str) -> State:
+    """Channels of the input that the file does not know (visible mask, guides) come last, and begin unseen."""
+    extra = fresh[entry].shape[1] - state[entry].shape[1] if entry in state else 0
+    return {**state, entry: F.pad(state[entry], (0, 0, 0, 0, 0, extra))} if extra > 0 else state
 
 
 def read(path: Path) -> State:

@@ -21,7 +21,7 @@ from .loss import structure_loss
 from .network import Network, normalised
 from .params import CondDiffParams, CondDiffTraining
 from .pictures import panels
-from .pretrained import load_backbone
+from .pretrained import go_on_from, load_backbone
 
 _PAPERS = "conddiff/1"  # the protocol that the paper reports by
 
@@ -32,6 +32,8 @@ def train(params: CondDiffParams, data: AnyDataset, val: AnyDataset, run: Traini
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
     network = Network(params.model, config.drop_path, config.dropout, config.drop_path_joint, config.vm_start)
+    if "weights" in run.starts:
+        go_on_from(network, run.starts["weights"])
     if "backbone" in run.starts:
         load_backbone(network.pcn, run.starts["backbone"])
     CondDiffTrainer(params, network, data, val, run, accelerator).fit()

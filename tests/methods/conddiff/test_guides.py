@@ -1,6 +1,7 @@
 """Guides: channels made of the visible mask, beside it in training, sampling and weights."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 import torch
 
 from amodal_bench.errors import Refused
-from amodal_bench.methods.conddiff import CondDiff, CondDiffParams
+from amodal_bench.methods._training import weights
+from amodal_bench.methods.conddiff import CondDiff, CondDiffParams, CondDiffTraining
 from amodal_bench.methods.conddiff.augment import changed
 from amodal_bench.methods.conddiff.batches import Triples
 from amodal_bench.methods.conddiff.guides import with_guides
 from amodal_bench.methods.conddiff.network import Network
 from amodal_bench.methods.conddiff.params import Augment
+from amodal_bench.methods.conddiff.pretrained import go_on_from
 from amodal_bench.store.spec import resolved
 
 from .conftest import TINY
@@ -79,6 +82,29 @@ def test_weights_are_bound_to_their_guides() -> None:
     CondDiff(plain).check_weights(header)
     with pytest.raises(Refused, match=r"model.guides: trained with \[\], asked for \['hull', 'distance'\]"):
         CondDiff(guided).check_weights(header)
+
+
+def test_a_training_goes_on_from_weights_that_knew_no_guides(tmp_path: Path) -> None:
+    """The network computes what it did, whatever the new channels hold."""
+    plain = CondDiffParams.model_validate({**GUIDED, "model": {**GUIDED["model"], "guides": ()}})
+    torch.manual_seed(0)
+    old, new = Network(plain.model).eval(), Network(CondDiffParams.model_validate(GUIDED).model).eval()
+    path = tmp_path / "old.safetensors"
+    weights.save(old, path, {}, half=False)
+    go_on_from(new, path)
+    image, given = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    x, snr = torch.randn(2, 1, 64, 64), torch.zeros(2)
+    torch.testing.assert_close(new(x, image, given, snr), old(x, image, given[:, :1], snr))
+    with pytest.raises(Refused, match="does not fit this network"):
+        go_on_from(Network(CondDiffParams().model), path)
+
+
+def test_what_a_training_goes_on_from_is_found_first_and_in_place_of_the_backbone(tmp_path: Path) -> None:
+    method, path = CondDiff(CondDiffParams()), tmp_path / "old.safetensors"
+    with pytest.raises(Refused, match=r"train.start .*old.safetensors: no such file \(weights of conddiff\)"):
+        method.starts(CondDiffTraining(start=path), tmp_path)
+    path.touch()
+    assert method.starts(CondDiffTraining(start=path), tmp_path) == {"weights": path}
 
 
 @pytest.mark.parametrize("what", ["grey", "blur", "noise", "jpeg"])

@@ -12,6 +12,7 @@ from amodal_bench.resolve.job import Request, prepare
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.resolve.weights_header import read_metadata
 from amodal_bench.running import run
+from amodal_bench.store.spec import resolved
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "methods" / "conddiff" / "weights" / "conddiff-nano.safetensors"
@@ -40,6 +41,14 @@ def test_the_training_file_in_the_repository_is_the_one_that_was_used() -> None:
     assert settings is not None
     now = presets.build(settings, find_train_file("conddiff-nano").training, "nano").model_dump(mode="json")
     assert now == settings.model_validate(used).model_dump(mode="json")  # the header says rate, batch, ...
+
+
+def test_the_preset_is_the_network_that_was_trained() -> None:
+    """What was trained and what is asked for now agree but for what is decided at test."""
+    trained = json.loads(read_metadata(FILE)["params"])
+    now = resolved(presets.find_preset("conddiff-nano", Registry()).params)
+    assert {name for name in trained | now if trained.get(name) != now.get(name)} <= {"diffusion"}
+    assert {**trained["diffusion"], **{n: now["diffusion"][n] for n in ("steps", "sampler")}} == now["diffusion"]
 
 
 def test_the_shipped_weights_complete_shapes(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,15 @@ def test_a_kill_inside_an_epoch_costs_the_steps_since_the_last_checkpoint(
     assert "goes on after step 5 of 8 (epoch 2)" in run.monitor.lines  # type: ignore[attr-defined]
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """SIGINT is not ignored here, as it is in a shell's background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_notice_to_end_keeps_the_step_at_hand(name: str, ellipses: Any, start: Start, whole: Path) -> None:
     run, number = start(TrainerSettings.model_validate(TINY)), getattr(signal, name)
