@@ -126,5 +126,5 @@ class CondDiffTrainer(Trainer):
 
     @property
     def _began(self) -> str:
-        path = self.run.starts.get("backbone")
+        path = self.run.starts.get("weights") or self.run.starts.get("backbone")
         return f"from {path.name}, sha256 {file_digest(path)}" if path else "from scratch"
