@@ -2,10 +2,9 @@
 
     python benchmarks/ablations/conddiff.py [FOLDER]
 
-Three trainings a row, by seed. They are of the paper's parts alone: on the embedded scenes, without guides, with times
-from all of [0, 1]. Sampling takes five steps by the sampler that matches training: renoising under UST, else Eq. 3.
-Everything goes into FOLDER (default: ablation/), and the table into FOLDER/table.md. A second call goes on where
-the first was cut off.
+Three trainings a row, by seed, on the embedded scenes alone, as conddiff-nano-synthetic is trained. Sampling takes five
+steps by the sampler that matches training: renoising under UST, else Eq. 3. Everything goes into FOLDER (default:
+ablation/), and the table into FOLDER/table.md. A second call goes on where the first was cut off.
 """
 
 import logging
@@ -25,12 +24,9 @@ from amodal_bench.text import streams
 
 log = logging.getLogger(__name__)
 
-PRESET, DATASET, SEEDS = "conddiff-nano", "synthetic", (42, 43, 44)
-BUDGET: dict[str, Any] = {
-    "epochs": 4, "epoch_size": 1600, "batch_size": 16, "val_limit": 64, "ema": 0.98,
-    "times": {"low": 0.0}, "augment": {"colour": 0.2, "grey": 0, "blur": 0, "noise": 0, "jpeg": 0},
-}  # fmt: skip
-BASE: dict[str, Any] = {"model": {"guides": []}, "diffusion": {"steps": 5, "sampler": "ust_renoise"}}
+PRESET, DATASET, SEEDS = "conddiff-nano-synthetic", "synthetic", (42, 43, 44)
+BUDGET: dict[str, Any] = {"epochs": 4, "epoch_size": 1600, "batch_size": 16, "val_limit": 64, "ema": 0.98}
+BASE: dict[str, Any] = {"diffusion": {"steps": 5, "sampler": "ust_renoise"}}
 SCENES = 6400
 METRICS = ("mIoU_full", "mIoU_inv")
 Scores = dict[str, float]

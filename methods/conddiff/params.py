@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from amodal_bench.methods._training.settings import TrainerSettings
 from amodal_bench.methods._window import CropSettings
@@ -189,7 +189,8 @@ class CondDiffTraining(TrainerSettings):
     `backbone_weights`: a file in timm's or the official layout, `auto` (timm's, below the tree of weights or in the
     hub's cache), `none` (from scratch). None is `auto` where the backbone is timm's as it is, else `none`.
     `backbone_lr` is the backbone's own learning rate (None: `lr`); it falls with it. `start`: weights of this method to
-    go on from, on other data or with guides added (their channels begin unseen); the backbone's are then not read.
+    go on from (a file, or the name of weights that ship), on other data or with guides added, whose channels begin
+    unseen; the backbone's are then not read.
     After every `val_every` epochs and at the end, `val_limit` instances are predicted with `val_steps` sampling steps.
     `drop_path_joint` drops a sample's token and patches together, as if they were one sequence; otherwise each draws
     for itself. `vm_start` is how the projection of image and visible mask begins (`model.vm_input` project): as the
@@ -211,3 +212,9 @@ class CondDiffTraining(TrainerSettings):
     val_steps: int | None = Field(default=None, ge=1)
     augment: Augment = Augment()
     loss: Loss = Loss()
+
+    @field_validator("start")
+    @classmethod
+    def _shipped(cls, start: Path | None) -> Path | None:
+        shipped = Path(__file__).parent / "weights" / f"{start}.safetensors"
+        return shipped if start and start.name == str(start) and shipped.is_file() else start
