@@ -181,7 +181,7 @@ def table_of_nano(count: int) -> None:
             "diffusion": {"sampler": sampler, "steps": steps},
             "vgpe": {"constrain": on, "ensemble": on},
         }
-        method = ab.load_method("conddiff-nano", device="cpu", **changes)
+        method = ab.load_method("conddiff-nano-synthetic", device="cpu", **changes)
         masks = method.predict([sample.query for sample in samples], seeds)
         parts = [(mask & ~s.query.visible, s.amodal & ~s.query.visible) for mask, s in zip(masks, samples, strict=True)]
         ratio = sum(one.sum() for one, _ in parts) / sum(other.sum() for _, other in parts)

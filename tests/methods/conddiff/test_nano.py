@@ -17,7 +17,7 @@ from amodal_bench.running import run
 from amodal_bench.store.spec import resolved
 
 ROOT = Path(__file__).parents[3]
-FLOORS = {"full": 70, "inv": 45, "whole": 90}  # percent
+FLOORS = {"full": 76, "inv": 50, "whole": 88}  # percent: a little under what docs/conddiff-nano.md has
 WEIGHTS = ROOT / "methods" / "conddiff" / "weights"
 FILE, FIRST = WEIGHTS / "conddiff-nano.safetensors", WEIGHTS / "conddiff-nano-synthetic.safetensors"
 
