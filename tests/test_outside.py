@@ -274,7 +274,19 @@ def test_a_folder_that_holds_nothing_is_refused(folder: str, fault: str, desk: P
 
 def test_a_training_takes_its_file_from_anywhere(desk: Path, cli: Cli, plugins: Path) -> None:
     (desk / "brief.yaml").write_text("training: {epochs: 3}\n")
-    arguments = ("train", "-m", "conddiff", "-d", "squares", "--split", "test", "--plugin", plugins / "squares.py")
+    scratch = ("--set", "train.backbone_weights=none")
+    arguments = (
+        "train",
+        "-m",
+        "conddiff",
+        "-d",
+        "squares",
+        "--split",
+        "test",
+        *scratch,
+        "--plugin",
+        plugins / "squares.py",
+    )
     told = cli(*arguments, "--config", "brief.yaml", "--dry-run")
     assert told.returncode == 0, told.stderr
     assert '"epochs": 3' in told.stdout

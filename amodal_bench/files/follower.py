@@ -9,6 +9,8 @@ import runpy
 import sys
 import threading
 
+from amodal_bench.text import streams
+
 
 def main() -> None:
     """Run the module as the main one, with its own arguments."""
@@ -24,4 +26,5 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    streams.guard()
     main()
