@@ -87,6 +87,7 @@ class Store:
         self.resolution = resolution
         self.count = count
         self._open: dict[int, Rows] = {}
+        self._announced = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the memory maps, which would travel to another process as arrays."""
@@ -123,7 +124,9 @@ class Store:
         missing = [number for number in numbers if not self.path(number).exists()]
         if not missing:
             return
-        log.info("rendering %d x %d synthetic %s scenes into %s", len(missing), CHUNK, self.split, self.folder)
+        level = logging.DEBUG if self._announced else logging.INFO  # of a large split, chunk by chunk: once is enough
+        self._announced = True
+        log.log(level, "rendering %d x %d synthetic %s scenes into %s", len(missing), CHUNK, self.split, self.folder)
         started = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         workers = min(len(missing), os.cpu_count() or 1)
@@ -132,7 +135,7 @@ class Store:
         for number in missing:
             if not self.path(number).exists():
                 self.render(number)
-        log.info("rendered in %.0f s", time.monotonic() - started)
+        log.log(level, "rendered in %.0f s", time.monotonic() - started)
 
     def render(self, number: int) -> None:
         """Render one chunk in this process and put it in its place."""
