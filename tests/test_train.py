@@ -155,13 +155,34 @@ def test_the_paper_does_not_begin_from_scratch_unless_it_is_asked_to(request_of:
         resolve_training.prepare(request_of(training={**BRIEF, "backbone_weights": "nothing.pth"}))
     assert resolve_training.prepare(request_of(params={}, training={"backbone_weights": "none"})).starts == {}
     assert list(tmp_path.iterdir()) == []
-    digests = []
+
+
+def test_first_weights_are_digested_and_have_to_fit(request_of: Any, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from amodal_bench.methods.conddiff.network import Network
+    from amodal_bench.methods.conddiff.params import Model
+
+    def prepared(key: str, file: Path) -> resolve_training.TrainJob:
+        return resolve_training.prepare(request_of(training={**BRIEF, key: str(file)}))
+
     for name in ("a.pth", "b.pth"):
-        (tmp_path / name).write_bytes(name.encode())
-        job = resolve_training.prepare(request_of(training={**BRIEF, "backbone_weights": str(tmp_path / name)}))
-        digests.append(job.metadata["config"])
-        assert job.metadata["start_backbone"].startswith("sha256:")
-    assert digests[0] != digests[1]
+        torch.save(Network(Model.model_validate(SMALL["model"])).pcn.state_dict(), tmp_path / name)
+    jobs = [prepared("backbone_weights", tmp_path / name) for name in ("a.pth", "b.pth")]
+    assert all(job.metadata["start_backbone"].startswith("sha256:") for job in jobs)
+    assert jobs[0].metadata["config"] != jobs[1].metadata["config"]
+
+    other = Network(Model.model_validate({**SMALL["model"], "dims": [16, 32, 40, 32]}))
+    torch.save(other.pcn.state_dict(), tmp_path / "other.pth")
+    torch.save(other.state_dict(), tmp_path / "whole.pth")
+    (tmp_path / "page.pth").write_bytes(b"<!DOCTYPE html>")
+    for key, name, told in (
+        ("backbone_weights", "other.pth", r"does not fit this network.*\(32,\), expected \(64,\)"),
+        ("backbone_weights", "page.pth", "not a whole checkpoint of tensors"),
+        ("start", "whole.pth", r"does not fit this network.*\(32,\), expected \(64,\)"),
+    ):
+        with pytest.raises(Refused, match=rf"(?s){name}.*{told}"):
+            prepared(key, tmp_path / name)
+    assert not (tmp_path / "weights").exists()
 
 
 def test_other_processes_wait_until_the_first_has_looked_after_the_folder(

@@ -63,6 +63,13 @@ def load(network: nn.Module, path: Path) -> None:
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Put tensors into a network; raises `Refused` naming the first missing, unknown and misshapen ones."""
+    check_fit(network, state, origin)
+    expected = network.state_dict()
+    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()})
+
+
+def check_fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Raise `Refused` as `fit` does, and change nothing: the network may be on the device `meta`."""
     expected = network.state_dict()
     faults = [
         *(f"missing {name} {tuple(expected[name].shape)}" for name in expected if name not in state),
@@ -77,4 +84,3 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
         more = f"\n  ... and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         listed = "\n  ".join(faults[:_SHOWN])
         raise Refused(f"{origin} does not fit this network ({len(faults)} tensors differ):\n  {listed}{more}")
-    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()})

@@ -149,13 +149,22 @@ class CondDiff(Method[CondDiffParams]):
         return masks
 
     def starts(self, training: CondDiffTraining, weights: Path) -> Mapping[str, Path]:
-        """The weights that it goes on from; else the backbone's first ones, unless it is trained from scratch."""
+        """The weights that it goes on from; else the backbone's first ones, unless it is trained from scratch.
+
+        Raises `Refused` where they do not fit the network.
+        """
         if training.start:
             if not training.start.is_file():
                 raise Refused(f"train.start {training.start}: no such file (weights of conddiff)")
-            return {"weights": training.start}
-        found = find_backbone(self.params.model, training.backbone_weights, weights)
-        return {"backbone": found} if found else {}
+            starts = {"weights": training.start}
+        else:
+            found = find_backbone(self.params.model, training.backbone_weights, weights)
+            starts = {"backbone": found} if found else {}
+        if starts:
+            from .pretrained import check_starts
+
+            check_starts(self.params.model, starts)
+        return starts
 
     def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
         """Train a network and leave it in `run.out`."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from amodal_bench.errors import Refused
 from amodal_bench.methods._training import weights
 
 from .network import Network
+from .params import Model
 from .pcn import Pcn
 
 State = dict[str, Tensor]
@@ -30,20 +32,37 @@ _PREFIXES = ("module.", "model.", "backbone.", "pcn.")
 _ADDED = ("zoe.", "time.", "input_proj.")  # may be missing: they begin as they are
 
 
+def check_starts(model: Model, starts: Mapping[str, Path]) -> None:
+    """Raise `Refused` where a file does not fit the network, before anything of a training is written."""
+    with torch.device("meta"):
+        network = Network(model)
+    if "weights" in starts:
+        weights.check_fit(network, _whole(network, starts["weights"]), str(starts["weights"]))
+    if "backbone" in starts:
+        weights.check_fit(network.pcn, _backbone(network.pcn, starts["backbone"]), str(starts["backbone"]))
+
+
 def load_backbone(pcn: Pcn, source: Path) -> None:
     """Fill the network from a file; raises `Refused` naming what does not fit."""
+    weights.fit(pcn, _backbone(pcn, source), str(source))
+
+
+def go_on_from(network: Network, source: Path) -> None:
+    """Fill the whole network from weights of this method; raises `Refused` naming what does not fit."""
+    weights.fit(network, _whole(network, source), str(source))
+
+
+def _backbone(pcn: Pcn, source: Path) -> State:
     state = convert(read(source))
     fresh = pcn.state_dict()
     state = {name: value for name, value in state.items() if name in fresh or not name.startswith(_ADDED)}
     state = _with_all_channels(state, fresh, "backbone.patch_embed.proj.weight")
     kept = {name: value for name, value in fresh.items() if name.startswith(_ADDED)}
-    weights.fit(pcn, {**kept, **state}, str(source))
+    return {**kept, **state}
 
 
-def go_on_from(network: Network, source: Path) -> None:
-    """Fill the whole network from weights of this method; raises `Refused` naming what does not fit."""
-    state = _with_all_channels(read(source), network.state_dict(), "pcn.backbone.patch_embed.proj.weight")
-    weights.fit(network, state, str(source))
+def _whole(network: Network, source: Path) -> State:
+    return _with_all_channels(read(source), network.state_dict(), "pcn.backbone.patch_embed.proj.weight")
 
 
 def _with_all_channels(state: State, fresh: State, entry: str) -> State:
