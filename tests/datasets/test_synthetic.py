@@ -122,6 +122,22 @@ def test_complete_targets_are_the_same_scenes_without_what_hides_them(cache: Pat
         assert sample.query.category == hidden.query.category
 
 
+def test_what_is_seen_of_all_objects_of_a_scene(cache: Path) -> None:
+    dataset = opened(cache)
+    for index in (0, 3, 11):
+        found, scene = dataset.seen(index), render_scene("test", index, 64)
+        assert np.array_equal(found.things, np.logical_or.reduce([thing.visible for thing in scene.objects]))
+        assert np.array_equal(found.query.visible, dataset[index].visible)
+        assert (found.things | ~found.query.visible).all()
+    assert sum((dataset.seen(index).things & ~dataset[index].visible).any() for index in range(12)) > 6
+    location = Location(name="synthetic", root=Path(), cache=cache)
+    complete = Synthetic(location, "test", SyntheticOptions(resolution=64, complete=True))
+    for index in (0, 3, 11):
+        behind = render_scene("test", index, 64).objects[: render_scene("test", index, 64).target]
+        seen = complete[index].visible | np.logical_or.reduce([thing.amodal for thing in behind])
+        assert np.array_equal(complete.seen(index).things, seen)
+
+
 def test_a_scene_is_the_same_alone_and_in_any_order() -> None:
     first = [render_scene("val", index, 64) for index in (0, 1, 2)]
     for index in (2, 0, 1):
