@@ -29,7 +29,7 @@ class ThingsNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Down, and up again."""
-        skips = []
+        skips: list[Tensor] = []
         for block in self.down:
             x = block(F.avg_pool2d(x, 2) if skips else x)
             skips.append(x)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -12,6 +13,9 @@ from amodal_bench.plugin import AnyDataset, Method, MethodCard, Runtime, Setting
 from amodal_bench.types import AmodalQuery, Mask
 
 from .training import ThingsTraining
+
+if TYPE_CHECKING:
+    from amodal_bench.methods._things.finder import ThingsFinder
 
 __all__ = ["HullThings", "HullThingsParams", "ThingsTraining"]
 
@@ -42,6 +46,10 @@ class HullThings(Method[HullThingsParams]):
     Params = HullThingsParams
     Training = ThingsTraining
 
+    def __init__(self, params: HullThingsParams) -> None:
+        super().__init__(params)
+        self._finder: ThingsFinder | None = None
+
     def pretrained(self, weights: Path) -> Mapping[str, Path]:
         """The things network."""
         return {"things": things.find(self.params.things, weights)}
@@ -53,6 +61,8 @@ class HullThings(Method[HullThingsParams]):
 
     def predict(self, queries: Sequence[AmodalQuery], seeds: Sequence[int]) -> list[Mask]:  # noqa: ARG002
         """The hulls, cut to things."""
+        if self._finder is None:
+            raise RuntimeError("predict was called before load")
         return [
             hull_mask(query.visible) & seen for query, seen in zip(queries, self._finder.things(queries), strict=True)
         ]

@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from torch import nn  # noqa: E402
+
 from amodal_bench.errors import Refused, WeightsNotFound  # noqa: E402
 from amodal_bench.masks.hull import hull_mask  # noqa: E402
 from amodal_bench.methods._things.adjoining import adjoining  # noqa: E402
@@ -23,7 +25,7 @@ from amodal_bench.types import AmodalQuery, Mask  # noqa: E402
 SETTINGS = ThingsSettings(checkpoint="things.safetensors", resolution=64)
 
 
-class Bright(torch.nn.Module):
+class Bright(nn.Module):
     """A pixel is a thing where it is brighter than middle grey; counts how many squares it was shown at once."""
 
     def __init__(self) -> None:
@@ -86,6 +88,8 @@ def test_adjoining_pieces_are_whole_ones_within_three_pixels() -> None:
 def test_the_answer_is_the_hull_where_things_are_seen(tmp_path: Path) -> None:
     other = box(18, 34, 30, 44)
     method = HullThings(HullThingsParams(things=SETTINGS))
+    with pytest.raises(RuntimeError, match="before load"):
+        method.predict([query(L_SHAPE, other)], [0])
     method._finder = finder()
     (answer,) = method.predict([query(L_SHAPE, other)], [0])
     assert np.array_equal(answer, L_SHAPE | (hull_mask(L_SHAPE) & other))
@@ -114,7 +118,7 @@ def test_missing_and_unfit_weights_are_told_of(tmp_path: Path) -> None:
     method = HullThings(HullThingsParams(things=SETTINGS))
     with pytest.raises(WeightsNotFound, match=r"(?s)things network of this project.*train --method hull_things"):
         method.pretrained(tmp_path)
-    weights.save(torch.nn.Linear(2, 2), tmp_path / "things.safetensors", {}, half=False)
+    weights.save(nn.Linear(2, 2), tmp_path / "things.safetensors", {}, half=False)
     with pytest.raises(Refused, match=r"things.safetensors does not fit this network"):
         method.load(Runtime(weights=tmp_path))
 

@@ -12,6 +12,8 @@ pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 pytest.importorskip("segment_anything")
 
+from torch import nn  # noqa: E402
+
 from amodal_bench.errors import Refused  # noqa: E402
 from amodal_bench.masks.hull import hull_mask  # noqa: E402
 from amodal_bench.methods._segment.load import SHIPPED  # noqa: E402
@@ -69,7 +71,7 @@ def test_most_holes_are_what_the_pipeline_would_repaint() -> None:
         assert found is not None
         picture, hole = found
         beside = picture.any(axis=2)
-        cut += beside.any()
+        cut += bool(beside.any())
         if beside.any():
             left = whole & ~(beside | hole)
             assert (hole & ~hull_mask(left)).sum() < 0.5 * hole.sum() + 60  # it is grown by a twentieth
@@ -112,7 +114,7 @@ def test_holes_of_the_first_edition_are_what_they_were(ellipses: Any) -> None:
     assert not {"others", "times"} & set(resolved(InpaintTraining()))
 
 
-class Asked(torch.nn.Module):
+class Asked(nn.Module):
     """A network that remembers at which times it was asked."""
 
     def __init__(self) -> None:
