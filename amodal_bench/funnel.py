@@ -2,6 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """Something wrong with one annotation or image: its id, a kind that is counted, and the particulars."""
+
+    id: str
+    kind: str
+    detail: str
 
 
 @dataclass(slots=True)

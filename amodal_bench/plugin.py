@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from amodal_bench.errors import BadRecord, UnknownName
+from amodal_bench.funnel import Fault as Fault
 from amodal_bench.funnel import Funnel
 from amodal_bench.masks import rle
 from amodal_bench.masks.rle import Code
 from amodal_bench.progress import Monitor as Monitor
-from amodal_bench.types import AmodalQuery, AmodalSample, Mask, parse_id
+from amodal_bench.types import AmodalQuery, AmodalSample, Mask, Seen, beside, parse_id
 
 
 class Settings(BaseModel):
@@ -115,14 +116,6 @@ class Location:
     cache: Path
 
 
-class Fault(NamedTuple):
-    """Something wrong with one annotation or image: its id, a kind that is counted, and the particulars."""
-
-    id: str
-    kind: str
-    detail: str
-
-
 class Method(ABC, Generic[P]):
     """Predict amodal masks. A file in methods/ holds one subclass; the file's name is the method's id."""
 
@@ -199,6 +192,11 @@ class Dataset(ABC, Generic[O]):
     @abstractmethod
     def __getitem__(self, index: int) -> AmodalSample:
         """Decode the instance `ids()[index]`; raises `BadRecord` naming the file where it cannot."""
+
+    def seen(self, index: int) -> Seen:
+        """The query `ids()[index]` and what is seen of its image's things: the instances, and what else is known of."""
+        samples = {number: self[number] for number in beside(self.ids(), index)}
+        return Seen.among(samples[range(len(self))[index]].query, samples.values())
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -1,5 +1,6 @@
 """What passes between a dataset, a method and a metric."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, NamedTuple
@@ -29,6 +30,17 @@ def parse_id(text: str) -> InstanceId:
     dataset, split, rest = text.split("/", 2)
     image, annotation = rest.rsplit("/", 1)
     return InstanceId(dataset, split, image, annotation)
+
+
+def beside(ids: Sequence[str], index: int) -> range:
+    """Indices of all instances of the same image, `index` among them: in a dataset's `ids()` they stand together."""
+    first = range(len(ids))[index]
+    end, image = first + 1, ids[first].rpartition("/")[0]
+    while first and ids[first - 1].rpartition("/")[0] == image:
+        first -= 1
+    while end < len(ids) and ids[end].rpartition("/")[0] == image:
+        end += 1
+    return range(first, end)
 
 
 def is_text(value: Any) -> bool:
@@ -122,3 +134,18 @@ class AmodalSample:
     def occlusion_rate(self) -> float:
         """|hidden| / |amodal| in [0, 1], with hidden = amodal and not visible."""
         return float((self.amodal & ~self.visible).sum() / self.amodal.sum())
+
+
+class Seen(NamedTuple):
+    """One instance as a query, and the visible pixels (H, W) of all annotated things of its image: nothing amodal."""
+
+    query: AmodalQuery
+    things: Mask
+
+    @classmethod
+    def among(cls, query: AmodalQuery, samples: Iterable[AmodalSample]) -> "Seen":
+        """A query and the visible masks of its image's instances, united; stuff is no thing."""
+        things = np.zeros_like(query.visible)
+        for sample in samples:
+            things |= sample.visible & (not sample.is_stuff)
+        return cls(query, things)

@@ -1,10 +1,13 @@
 """Tables that take a pass over all masks to make, kept in the cache folder and read by memory map."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from amodal_bench.errors import DatasetNotReady
 from amodal_bench.files.cache import file_digest, write_atomic, writing
@@ -68,3 +71,15 @@ def read_cached(path: Path) -> pa.Table | None:
     except (pa.ArrowException, OSError) as error:
         log.warning("%s is damaged and is made anew (%s)", path, error)
         return None
+
+
+def values_of(column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each text of a column, sorted, and which rows hold it."""
+    for value in sorted(set(pc.drop_null(column).to_pylist())):
+        yield value, equal_to(column, value)
+
+
+def equal_to(column: pa.ChunkedArray, value: str) -> NDArray[np.bool_]:
+    """Which rows hold a text; null is another one."""
+    rows: NDArray[np.bool_] = pc.fill_null(pc.equal(column, value), False).to_numpy()
+    return rows

@@ -19,7 +19,7 @@ from pydantic import Field
 from amodal_bench.errors import DatasetNotReady
 from amodal_bench.files.cache import file_digest, manifest_digest
 from amodal_bench.formats.areas import MASKS
-from amodal_bench.formats.index import cached, unchanged
+from amodal_bench.formats.index import cached, equal_to, unchanged, values_of
 from amodal_bench.formats.instance_masks import masks_of
 from amodal_bench.formats.photo_faults import framed_photos, photo_faults
 from amodal_bench.formats.photos import Photos
@@ -29,7 +29,7 @@ from amodal_bench.masks import rle
 from amodal_bench.masks.images import read_image
 from amodal_bench.metrics.protocol import Range
 from amodal_bench.plugin import Dataset, Fault, Location, Settings
-from amodal_bench.types import AmodalQuery, AmodalSample
+from amodal_bench.types import AmodalQuery, AmodalSample, Mask, Seen, beside
 
 Bools = NDArray[np.bool_]
 CODES = ["amodal_counts", "visible_counts", "given_counts"]
@@ -128,6 +128,12 @@ class Indexed(Dataset[O]):
         query = AmodalQuery(self._ids[index], row["image"], image, (given or [visible])[0], row["category"])
         return AmodalSample(query, amodal, row["is_stuff"], row["declared_rate"], visible if given else None)
 
+    def seen(self, index: int) -> Seen:
+        """As declared; one photo is read."""
+        own, rows = self[index], self._rows[list(beside(self._ids, index))]
+        codes = self._masks["visible_counts"].take(rows[~self.flags("is_stuff")[rows]]).to_pylist()
+        return Seen(own.query, _united(codes, *own.visible.shape))
+
     def codes(self) -> Iterator[tuple[str, rle.Code, rle.Code]]:
         """(id, amodal, visible) of every instance as run-length codes, without images; cached."""
         names = ("height", "width")
@@ -190,9 +196,9 @@ class Indexed(Dataset[O]):
         return chosen
 
     def _reasons(self) -> Iterator[tuple[str, Bools]]:
-        yield from _values(self._index["dropped"])
+        yield from values_of(self._index["dropped"])
         yield from self.unwanted()
-        yield from _values(self._masks["reason"])
+        yield from values_of(self._masks["reason"])
         options = self.options
         amodal, hidden = self.column("amodal_area"), self.column("hidden_area")
         yield "smaller than min_area", amodal < options.min_area
@@ -213,8 +219,8 @@ class Indexed(Dataset[O]):
             "visible mask sticks out of the amodal mask": self.column("outside_area") > 0,
             "declared occlusion rate differs by more than .01 from the masks": np.abs(rate - declared) > 0.01,
             "visible mask is not the amodal one less what lies in front": self.column("order_area") > 0,
-            "no visible mask: it is the amodal one less the invisible one": _equal(derived, "invisible"),
-            "no visible mask: it is the amodal one less what lies in front": _equal(derived, "order"),
+            "no visible mask: it is the amodal one less the invisible one": equal_to(derived, "invisible"),
+            "no visible mask: it is the amodal one less what lies in front": equal_to(derived, "order"),
             "a part of a polygon that is none was left out": self.column("left_out") > 0,
         }
 
@@ -235,13 +241,5 @@ class Indexed(Dataset[O]):
         yield from photo_faults(self._photos, self._index, f"{self.name}/{self.split}", self.margin)
 
 
-def _values(column: pa.ChunkedArray) -> Iterator[tuple[str, Bools]]:
-    """Each text of a column, sorted, and which rows hold it."""
-    for value in sorted(set(pc.drop_null(column).to_pylist())):
-        yield value, _equal(column, value)
-
-
-def _equal(column: pa.ChunkedArray, value: str) -> Bools:
-    """Which rows hold a text; null is another one."""
-    rows: Bools = pc.fill_null(pc.equal(column, value), False).to_numpy()
-    return rows
+def _united(counts: Sequence[bytes], height: int, width: int) -> Mask:
+    return rle.decode(rle.union([{"size": [height, width], "counts": one} for one in counts], height, width))

@@ -10,7 +10,7 @@ from typing import Any
 
 from amodal_bench.errors import Refused
 from amodal_bench.plugin import AnyDataset, Dataset, Fault
-from amodal_bench.types import AmodalSample
+from amodal_bench.types import AmodalSample, Seen
 
 HELD_OUT = "held-out"  # what --val-split calls it
 SHARE, LEAST = 0.02, 8  # of all groups; and how many at least, where that is not more than a fifth of them
@@ -71,5 +71,8 @@ def part(inner: AnyDataset, indices: Sequence[int], name: str) -> AnyDataset:
 
         def __getitem__(self, index: int) -> AmodalSample:
             return inner[indices[index]]
+
+        def seen(self, index: int) -> Seen:
+            return inner.seen(indices[index])
 
     return Part()

@@ -15,7 +15,7 @@ from amodal_bench.resolve.job import open_dataset
 from amodal_bench.resolve.locate import DataFlags
 from amodal_bench.resolve.registry import Registry
 from amodal_bench.store.spec import resolved
-from amodal_bench.types import AmodalSample, parse_id
+from amodal_bench.types import AmodalSample, Seen, parse_id
 
 
 class Mixture(Dataset[Settings]):
@@ -41,6 +41,11 @@ class Mixture(Dataset[Settings]):
     def __getitem__(self, index: int) -> AmodalSample:
         part, inner = self._at(index)
         return part[inner]
+
+    def seen(self, index: int) -> Seen:
+        """As its dataset says."""
+        part, inner = self._at(index)
+        return part.seen(inner)
 
     def fingerprint(self) -> str:
         """Of the parts' names and fingerprints, in their order."""

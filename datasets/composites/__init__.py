@@ -13,12 +13,13 @@ from pydantic import Field
 
 from amodal_bench.errors import DatasetNotReady
 from amodal_bench.files.cache import manifest_digest
+from amodal_bench.masks import rle
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
 from amodal_bench.store.spec import resolved
-from amodal_bench.types import AmodalQuery, AmodalSample
+from amodal_bench.types import AmodalQuery, AmodalSample, Seen
 
 from .cutouts import Cutouts
-from .paste import Look, Pasting, composed
+from .paste import Composite, Look, Pasting, composed
 from .whole import WholeRules, roles
 
 __all__ = ["Composites", "CompositesOptions"]
@@ -99,16 +100,32 @@ FILE.json                              named by --root FILE.json (.json.gz as we
         return manifest_digest((name, str(value)) for name, value in facts.items())
 
     def __getitem__(self, index: int) -> AmodalSample:
+        query, found, _ = self._drawn(index)
+        return AmodalSample(query, found.amodal)
+
+    def seen(self, index: int) -> Seen:
+        """The target, what was pasted, and whatever else is annotated in the target's photo."""
+        query, found, row = self._drawn(index)
+        things = found.visible | found.pasted
+        same = self._photos == self._photos[row]
+        same[row] = False
+        for other in np.flatnonzero(same):
+            mask = rle.decode(self._cutouts.code(int(other)))
+            things |= mask[:, ::-1] if found.mirrored else mask
+        return Seen(query, things)
+
+    def _drawn(self, index: int) -> tuple[AmodalQuery, Composite, int]:
+        """A composite, and which object is its target."""
         number = range(len(self._ids))[operator.index(index)]
         rng = np.random.default_rng([*self._seed, number])
         row = int(rng.choice(self._targets, p=self._weights))
         others = self._occluders[self._photos[self._occluders] != self._photos[row]]
         target = self._cutouts.read(row)
-        image, amodal, visible = composed(
+        found = composed(
             target, lambda: self._cutouts.read(int(rng.choice(others))), self.options.paste, self.options.look, rng
         )
-        query = AmodalQuery(self._ids[number], f"{number:07d}", image, visible, target.category)
-        return AmodalSample(query, amodal)
+        query = AmodalQuery(self._ids[number], f"{number:07d}", found.image, found.visible, target.category)
+        return query, found, row
 
     @property
     def _seed(self) -> tuple[int, int]:

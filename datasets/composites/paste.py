@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +50,28 @@ class Look(Settings):
     colour: float = Field(default=0.0, ge=0, le=1)
 
 
+class Composite(NamedTuple):
+    """Image (H, W, 3), amodal and visible mask (H, W) of the target, what is seen of the pasted object."""
+
+    image: Image
+    amodal: Mask
+    visible: Mask
+    pasted: Mask
+    mirrored: bool = False  # the target's photo
+
+
 def composed(
     target: Cutout, draw: Callable[[], Cutout], pasting: Pasting, look: Look, rng: np.random.Generator
-) -> tuple[Image, Mask, Mask]:
-    """Image (H, W, 3), amodal mask and visible mask (H, W) of the target; `draw` gives an object of another photo."""
+) -> Composite:
+    """A composite; `draw` gives an object of another photo."""
     image, amodal = _flipped(target, pasting, rng)
+    found = _composed(image, amodal, draw, pasting, look, rng)
+    return found._replace(mirrored=amodal is not target.mask)
+
+
+def _composed(
+    image: Image, amodal: Mask, draw: Callable[[], Cutout], pasting: Pasting, look: Look, rng: np.random.Generator
+) -> Composite:
     if rng.random() >= pasting.in_view:
         rate = float(rng.uniform(*pasting.rates))
         for attempt in range(_TRIES):
@@ -66,13 +84,13 @@ def composed(
         raise BadRecord(f"none of {_TRIES} objects can hide a part of this one and leave {_LEFT} pixels of it")
     way = rng.integers(3)
     if way == 0:
-        return image, amodal, amodal
+        return _alone(image, amodal)
     return _in_view(image, amodal, _cut(draw(), pasting, rng), bool(way == 1), pasting, look, rng)
 
 
 def _over(
     image: Image, amodal: Mask, cut: Cutout, rate: float, factor: float, look: Look, rng: np.random.Generator
-) -> tuple[Image, Mask, Mask] | None:
+) -> Composite | None:
     """The object, `factor` times the target's side, pasted so that it hides about `rate` of it; None: it can not."""
     area = int(amodal.sum())
     cut = _scaled(cut, factor * math.sqrt(area))
@@ -82,30 +100,36 @@ def _over(
         return None
     row, column = fits[rng.integers(len(fits))]
     place = _place(amodal, cut.mask, int(row), int(column), step)
-    seen = amodal & ~_moved(cut.mask, place, amodal.shape)
+    over = _moved(cut.mask, place, amodal.shape)
+    seen = amodal & ~over
     if not _LEFT <= seen.sum() < area:
         return None
-    return _pasted(image, cut, place, look, rng), amodal, seen
+    return Composite(_pasted(image, cut, place, look, rng), amodal, seen, over)
+
+
+def _alone(image: Image, amodal: Mask) -> Composite:
+    return Composite(image, amodal, amodal, np.zeros_like(amodal))
 
 
 def _in_view(
     image: Image, amodal: Mask, cut: Cutout, behind: bool, pasting: Pasting, look: Look, rng: np.random.Generator
-) -> tuple[Image, Mask, Mask]:
+) -> Composite:
     """The object pasted behind the target, or beside it as near as it can be."""
     cut = _scaled(cut, _factor(pasting, rng) * math.sqrt(amodal.sum()))
     shares, step = overlaps(amodal, cut.mask)
     fits = np.argwhere(shares > 0.1 if behind else shares == 0)
     if not len(fits):
-        return image, amodal, amodal
+        return _alone(image, amodal)
     row, column = fits[rng.integers(len(fits))]
     place = _place(amodal, cut.mask, int(row), int(column), step)
-    pasted = _pasted(image, cut, place, look, rng)
+    pasted, there = _pasted(image, cut, place, look, rng), _moved(cut.mask, place, amodal.shape)
     if behind:  # the target again, over what was pasted
         soft = _alpha(amodal, look, rng)[..., None]
-        return np.rint(soft * image + (1 - soft) * pasted).astype(np.uint8), amodal, amodal
-    if (amodal & _moved(cut.mask, place, amodal.shape)).any():
-        return image, amodal, amodal  # the grid is coarse: beside it there is over it, by a few pixels
-    return pasted, amodal, amodal
+        both = np.rint(soft * image + (1 - soft) * pasted).astype(np.uint8)
+        return Composite(both, amodal, amodal, there & ~amodal)
+    if (amodal & there).any():
+        return _alone(image, amodal)  # the grid is coarse: beside it there is over it, by a few pixels
+    return Composite(pasted, amodal, amodal, there)
 
 
 def overlaps(target: Mask, occluder: Mask) -> tuple[NDArray[np.float64], float]:

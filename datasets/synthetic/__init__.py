@@ -8,11 +8,11 @@ from pydantic import Field
 
 from amodal_bench.files.cache import manifest_digest
 from amodal_bench.plugin import Dataset, DatasetCard, Location, Settings
-from amodal_bench.types import AmodalQuery, AmodalSample
+from amodal_bench.types import AmodalQuery, AmodalSample, Seen
 
 from .draw import GENERATOR_VERSION
 from .families import FAMILIES
-from .scene import RenderedScene, SceneObject, render_object, render_scene
+from .scene import RenderedScene, SceneObject, render_object, render_scene, things_of
 from .store import Store
 
 __all__ = [
@@ -73,6 +73,11 @@ class Synthetic(Dataset[SyntheticOptions]):
         scene = range(len(self._ids))[operator.index(index)]
         image, amodal, visible, family = self._store.read(scene)
         return AmodalSample(AmodalQuery(self._ids[scene], f"{scene:06d}", image, visible, family), amodal)
+
+    def seen(self, index: int) -> Seen:
+        """The target's query and what is seen of every object of the scene, though the target alone is an instance."""
+        scene, options = range(len(self._ids))[operator.index(index)], self.options
+        return Seen(self[scene].query, things_of(self.split, scene, options.resolution, options.complete))
 
     def fingerprint(self) -> str:
         """sha256 (hex) of what names the pixels: generator version, split, resolution, count, families."""

@@ -2,7 +2,8 @@
 
 import logging
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from amodal_bench.errors import BadRecord
 from amodal_bench.plugin import AnyDataset
-from amodal_bench.types import AmodalSample
+from amodal_bench.types import AmodalSample, Seen
 
 from .settings import TrainerSettings
 
 log = logging.getLogger(__name__)
+
+Record = TypeVar("Record", AmodalSample, Seen)
 
 SampleKey = tuple[int, int]  # (epoch, index in the dataset)
 _TRIES = 20  # neighbours tried where a record is damaged
@@ -67,9 +70,18 @@ class Course:
 
 def read(dataset: AnyDataset, index: int) -> AmodalSample:
     """The instance, or where its record is damaged the next one that is not."""
+    return _next_whole(dataset.__getitem__, index, len(dataset))
+
+
+def read_seen(dataset: AnyDataset, index: int) -> Seen:
+    """What is seen around the instance, or where its record is damaged around the next one that is not."""
+    return _next_whole(dataset.seen, index, len(dataset))
+
+
+def _next_whole(take: Callable[[int], Record], index: int, count: int) -> Record:
     for step in range(_TRIES):
         try:
-            return dataset[(index + step) % len(dataset)]
+            return take((index + step) % count)
         except BadRecord as error:
             log.warning("left out of training: %s", error)
             fault = error

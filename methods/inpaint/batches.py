@@ -13,6 +13,7 @@ from amodal_bench.plugin import AnyDataset
 from amodal_bench.types import AmodalSample, Image, Mask
 
 from .holes import cutout, hole
+from .others import laid_over, read_others
 from .params import InpaintParams, InpaintTraining
 
 
@@ -24,6 +25,7 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
         self._params = params
         self._training = training
         self._seed = seed
+        self._others = read_others(dataset, params.resolution, seed) if training.others else []
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -39,6 +41,8 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
     def drawn(self, sample: AmodalSample, rng: np.random.Generator) -> tuple[Image, Mask]:
         """An image (S, S, 3) and its hole (S, S)."""
         training, size = self._training, self._params.resolution
+        if self._others and rng.random() < training.others:
+            return self._with_another(sample, rng)
         cut = rng.random() < training.cutout
         kept = piece(sample.amodal, rng) if cut else sample.amodal
         shift = training.shift * rng.uniform(-1, 1, 2)
@@ -51,3 +55,13 @@ class Holes(Dataset[tuple[Tensor, Tensor]]):
         if rng.random() < 0.5:
             image, found = image[:, ::-1], found[:, ::-1]
         return image, found
+
+    def _with_another(self, sample: AmodalSample, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """The whole picture, in which another object hides a part; where none does, all of it is to be painted."""
+        training, size, whole = self._training, self._params.resolution, sample.visible
+        shift = training.shift * rng.uniform(-1, 1, 2)
+        window = find_window(whole, self._params.region, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
+        image = recoloured(cut_image(sample.query.image, window, size), training.colour, rng)
+        mask = cut_visible(whole, window, size, by_area=True)
+        found = laid_over(image, mask, self._others, self._params.condition, rng) or (image, np.ones_like(mask))
+        return (found[0][:, ::-1], found[1][:, ::-1]) if rng.random() < 0.5 else found

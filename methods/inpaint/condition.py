@@ -13,6 +13,7 @@ from amodal_bench.masks.hull import hull_mask
 from amodal_bench.types import Image, Mask
 
 from .params import Condition
+from .where import NOWHERE, Where
 
 Floats = NDArray[np.float32]  # (R, R, 3) in [-1, 1]
 
@@ -24,8 +25,10 @@ class Conditioned(NamedTuple):
     area: Mask
 
 
-def condition(image: Image, visible: Mask, settings: Condition, rng: np.random.Generator) -> Conditioned:
-    """x and M of one instance, from its image (R, R, 3) and visible mask (R, R), not empty.
+def condition(
+    image: Image, visible: Mask, settings: Condition, rng: np.random.Generator, where: Where = NOWHERE
+) -> Conditioned:
+    """x and M of one instance, from its image (R, R, 3), visible mask (R, R), not empty, and what is around it (R, R).
 
     Draws from `rng` first the background, then Eq. 9's noise: always both, so that settings with and without them
     share all other chance.
@@ -33,7 +36,7 @@ def condition(image: Image, visible: Mask, settings: Condition, rng: np.random.G
     back = background(image, visible, settings, len(image), rng)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     x = compose(x_obj(to_floats(image), noise, settings), back, visible)
-    return Conditioned(x, repaint_area(visible, settings))
+    return Conditioned(x, repaint_area(visible, settings, where))
 
 
 def to_floats(image: Image) -> Floats:
@@ -117,10 +120,25 @@ _AREAS: Mapping[str, Callable[[Mask], Mask]] = {
 }
 
 
-def repaint_area(visible: Mask, settings: Condition) -> Mask:
-    """Eq. 10: M, the convex hull of all visible pixels, or what the settings say instead."""
-    area = _AREAS[settings.area](visible)
+def repaint_area(visible: Mask, settings: Condition, where: Where = NOWHERE) -> Mask:
+    """Eq. 10: M, the convex hull of all visible pixels, or what the settings say instead.
+
+    Where things were asked for (ours), M ∩ things or M ∩ occluders; the former leaves the visible pixels in M.
+    """
+    found = where.occluders if settings.area == "occluders" else _AREAS[settings.area](visible)
+    area = _known(found, "condition.area")
     if settings.grow:
         top, left, bottom, right = extent(visible)
         area = grown(area, settings.grow * max(bottom - top + 1, right - left + 1))
-    return area & ~visible if settings.keep_visible else area
+    if settings.keep_visible:
+        area = area & ~visible
+    if settings.within == "none":
+        return area
+    allowed = _known(where.within, "condition.within")
+    return area & (allowed | visible if settings.within == "things" else allowed & ~visible)
+
+
+def _known(mask: Mask | None, setting: str) -> Mask:
+    if mask is None:
+        raise ValueError(f"{setting} asks for what is around the object, and nobody has looked")
+    return mask

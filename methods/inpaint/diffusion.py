@@ -15,11 +15,12 @@ from amodal_bench.errors import Refused
 from amodal_bench.types import Image, Mask
 
 from .backbones import PipelineKind, check_size, read
+from .category import PLACE
 from .latents import bytes_of, decode, encode, kept_alive, scaled, shrunk
 from .leakage import Leak
 from .params import Denoising, InpaintParams
 from .pipelines import Null, dtype_of, load, set_scheduler
-from .prompts import Embeddings, embeddings
+from .prompts import Texts, embeddings
 
 log = logging.getLogger(__name__)
 
@@ -40,23 +41,25 @@ class DiffusionFill:
         check_size(folder, self._kind, params.resolution)
         check_outside(self._kind, params.denoising)
         settings = params.backbone
-        found = embeddings(folder, self._kind, settings, params.denoising.prompt, device)
+        self._texts = Texts(lambda text: embeddings(folder, self._kind, settings, text, device))
+        self._texts.of(text := params.denoising.prompt.replace(PLACE, "object"))  # refused before weights are read
         self.pipe = load(folder, self._kind, settings, device)
         set_scheduler(self.pipe, self._kind, settings.scheduler, params.denoising.leakage == "eq7")
         self._dtype = dtype_of(settings, self._kind, device)
         self._scale = guidance_scale(self._kind, params.denoising)
-        self._prompt = prompt_rows(found, self._masked_guidance, params.forward_batch)
+        self._prompt = self._texts.rows([text] * params.forward_batch, self._masked_guidance)
         self._empty = self._encoded_nothing() if self._masked_guidance else None
 
     @property
     def _masked_guidance(self) -> bool:
         return self._params.denoising.guidance == "mask" and self._kind.mask_guided and self._scale > 1
 
-    def __call__(self, x: Floats, area: Mask, seeds: Sequence[int]) -> Image:
+    def __call__(self, x: Floats, area: Mask, seeds: Sequence[int], prompts: Sequence[str] | None = None) -> Image:
         """uint8 (B, R, R, 3) of x float32 (B, R, R, 3) on [-1, 1] with the areas bool (B, R, R) repainted.
 
-        `seeds` has one an instance; B is at most `forward_batch`. The answer is x where the area is empty, and with
-        `leakage: strength` at a strength of 0 (where Eq. 7 answers what the VAE makes of x).
+        `seeds` has one an instance, and so have `prompts`, where they are not the settings' own; B is at most
+        `forward_batch`. The answer is x where the area is empty, and with `leakage: strength` at a strength of 0 (where
+        Eq. 7 answers what the VAE makes of x).
         """
         if not len(x) == len(area) == len(seeds) <= self._params.forward_batch:
             raise ValueError(
@@ -67,24 +70,28 @@ class DiffusionFill:
         denoising = self._params.denoising
         live = np.flatnonzero(area.any(axis=(1, 2)))
         if len(live) and not (denoising.leakage == "strength" and denoising.strength == 0):
-            found[live] = self._painted(x[live], area[live], [seeds[k] for k in live.tolist()])
+            words = prompts and [prompts[k] for k in live.tolist()]
+            found[live] = self._painted(x[live], area[live], [seeds[k] for k in live.tolist()], words)
         return found
 
     @torch.no_grad()
-    def _painted(self, x: Floats, area: Mask, seeds: list[int]) -> Image:
+    def _painted(self, x: Floats, area: Mask, seeds: list[int], prompts: list[str] | None) -> Image:
         """The same for areas that are not empty."""
         padding = self._params.forward_batch - len(x)
         pixels = torch.from_numpy(np.pad(x, ((0, padding), (0, 0), (0, 0), (0, 0)), mode="edge")).permute(0, 3, 1, 2)
         areas = torch.from_numpy(np.pad(area, ((0, padding), (0, 0), (0, 0)), mode="edge"))[:, None].float()
-        latents = self.latents(pixels.to(self._device), areas.to(self._device), [*seeds, *[0] * padding])
+        words = prompts and [*prompts, *prompts[-1:] * padding]
+        latents = self.latents(pixels.to(self._device), areas.to(self._device), [*seeds, *[0] * padding], words)
         found = bytes_of(decode(self.pipe.vae, latents)[: len(x)]).permute(0, 2, 3, 1)
         return found.contiguous().cpu().numpy()
 
     @torch.no_grad()
-    def latents(self, pixels: Tensor, area: Tensor, seeds: Sequence[int]) -> Tensor:
+    def latents(
+        self, pixels: Tensor, area: Tensor, seeds: Sequence[int], prompts: Sequence[str] | None = None
+    ) -> Tensor:
         """Scaled latents of images (B, 3, R, R) on [-1, 1] with areas (B, 1, R, R) in {0, 1} repainted.
 
-        B is `forward_batch`, one seed each.
+        B is `forward_batch`, one seed each, and one prompt where it is not the settings' own.
         """
         vae, denoising, size = self.pipe.vae, self._params.denoising, self._params.resolution
         area = kept_alive(area, self._kind.factor)
@@ -93,8 +100,9 @@ class DiffusionFill:
         else:
             raw = masked = encode(vae, pixels)  # the stock pipelines want a masked image and do not use it
         clean = scaled(vae, raw).to(self._dtype)
+        texts = self._texts.rows(prompts, self._masked_guidance) if prompts else self._prompt
         found = self.pipe(
-            **self._images(pixels, clean, masked), mask_image=area, **self._prompt, height=size, width=size,
+            **self._images(pixels, clean, masked), mask_image=area, **texts, height=size, width=size,
             strength=denoising.strength if denoising.leakage == "strength" else 1.0,
             num_inference_steps=denoising.steps, guidance_scale=self._scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
@@ -156,12 +164,6 @@ def guidance_scale(kind: PipelineKind, denoising: Denoising) -> float:
         log.warning("mask guidance (Eq. 11) is off: a %s with %d channels has no input for it", kind.body, kind.inputs)
         return denoising.guidance_weight if kind.flux else 1.0
     return denoising.guidance_weight if kind.flux else 1 + denoising.guidance_weight
-
-
-def prompt_rows(found: Embeddings, same: bool, rows: int) -> Embeddings:
-    """Embeddings for a batch; with `same` the unconditional half has the prompt, so that only the mask differs."""
-    names = {name: name.removeprefix("negative_") if same else name for name in found}
-    return {name: torch.cat([found[taken]] * rows) for name, taken in names.items()}
 
 
 def null(denoising: Denoising, clean: Tensor, empty: Any) -> Null:

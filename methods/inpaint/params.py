@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from amodal_bench.methods._segment.settings import Segmenter
+from amodal_bench.methods._things.settings import ThingsSettings
 from amodal_bench.methods._training.settings import TrainerSettings
 from amodal_bench.methods._window import RegionSettings
 from amodal_bench.plugin import Settings
@@ -21,15 +22,27 @@ class Condition(Settings):
     which `clamp` brings back into range. `area` is what may be repainted (M, Eq. 10): the convex hull of the visible
     mask, the mask itself, its box, or everything; grown by `grow` times the longer side of the visible box (a disk),
     and without the visible pixels where `keep_visible`.
+
+    Ours, not the paper's: `within` cuts M, and what is answered beside the visible mask, to where `things` are seen
+    (the object's own pixels among them) or to `occluders`, which are other things that adjoin what is seen of it. The
+    area `occluders` is all of these.
     """
+
+    added_names: ClassVar = ("within",)
 
     background: Literal["hist", "mean", "black", "white", "image"] = "hist"
     blur: float = Field(default=1 / 64, ge=0, le=1)
     object_noise: float = Field(default=0.3, ge=0, le=1)
     clamp: bool = True
-    area: Literal["hull", "visible", "bbox", "full"] = "hull"
+    area: Literal["hull", "visible", "bbox", "full", "occluders"] = "hull"
     grow: float = Field(default=0.0, ge=0, le=4)
     keep_visible: bool = False
+    within: Literal["none", "things", "occluders"] = "none"
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether things around the object have to be known."""
+        return self.within != "none" or self.area == "occluders"
 
 
 class Denoising(Settings):
@@ -41,7 +54,7 @@ class Denoising(Settings):
     Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight w = `guidance_weight` on the mask condition
     (9-channel UNets only), the library's own guidance (`text`; its scale is 1 + w, for Flux w itself), or none;
     `null_mask` is the unconditional row's mask: everything to be painted, nothing, or the same mask with an empty
-    image.
+    image. `prompt` may hold {category}, for which each instance's category stands.
     """
 
     old_names: ClassVar = {"w": "guidance_weight"}
@@ -99,8 +112,11 @@ class InpaintParams(Settings):
     `fill` is what repaints the area: the diffusion pipeline, or OpenCV's Telea inpainting as a classical reference.
     `resolution` is the side of the square that it works on; `region` the part of the image that is brought to it.
     `forward_batch` is how many instances the models always see at once (short batches are padded), so that an
-    instance's mask does not depend on its companions.
+    instance's mask does not depend on its companions. `within_area` leaves out what is found outside the area and the
+    visible mask. `things` is the network that `condition.within` and the area `occluders` ask; nothing else does.
     """
+
+    added_names: ClassVar = ("things", "within_area")
 
     fill: Literal["diffusion", "telea"] = "diffusion"
     resolution: int = Field(default=1024, ge=64, multiple_of=64)
@@ -110,6 +126,8 @@ class InpaintParams(Settings):
     backbone: Backbone = Backbone()
     segmenter: Segmenter = Segmenter()
     union_visible: bool = False
+    within_area: bool = False
+    things: ThingsSettings = ThingsSettings()
     forward_batch: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
@@ -131,10 +149,14 @@ class InpaintTraining(TrainerSettings):
     the object and what is far away; the others are shapes, silhouettes and everything. `enlarge` and `shift` draw the
     window around the object. `l1` is the weight of the L1 error beside that of L2: with it the model paints what is
     likeliest, without it the mean of what is likely. `start` is a pipeline's folder to go on from.
+    `others` is the share of images over which another object of the dataset is laid, the picture around kept as it is:
+    of the hidden part, the hole is what `condition` would have repainted. `times`: of the schedule's steps all, half of
+    them from its noisiest quarter (`spread`), or the first of sampling alone (`last`), for presets of one step.
     """
 
     old_names: ClassVar = {**TrainerSettings.old_names, "own": "own_colours"}
     kept_names: ClassVar = {"own_colours": "own"}
+    added_names: ClassVar = ("others", "times")
 
     channels: tuple[int, ...] = (64, 128, 192)
     layers: int = Field(default=2, ge=1)
@@ -148,3 +170,5 @@ class InpaintTraining(TrainerSettings):
     colour: float = Field(default=0.2, ge=0, lt=1)
     l1: float = Field(default=1.0, ge=0)
     start: Path | None = None
+    others: float = Field(default=0.0, ge=0, le=1)
+    times: Literal["spread", "last"] = "spread"

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,26 @@ _NAMES = {
     "flux": ("prompt_embeds", "pooled_prompt_embeds"),
     "fill": ("prompt_embeds", "pooled_prompt_embeds"),
 }
+
+
+class Texts:
+    """The embeddings of each prompt, asked for once; `make` finds or makes those of one."""
+
+    def __init__(self, make: Callable[[str], Embeddings]) -> None:
+        self._make = make
+        self._found: dict[str, Embeddings] = {}
+
+    def of(self, prompt: str) -> Embeddings:
+        """One row each."""
+        if prompt not in self._found:
+            self._found[prompt] = self._make(prompt)
+        return self._found[prompt]
+
+    def rows(self, prompts: Sequence[str], same: bool) -> Embeddings:
+        """A row for each prompt; with `same` the unconditional half has the prompt, so that only the mask differs."""
+        found = [self.of(prompt) for prompt in prompts]
+        names = {name: name.removeprefix("negative_") if same else name for name in found[0]}
+        return {name: torch.cat([one[taken] for one in found]) for name, taken in names.items()}
 
 
 def embeddings(folder: Path, kind: PipelineKind, settings: Backbone, prompt: str, device: str) -> Embeddings:

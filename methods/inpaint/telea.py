@@ -13,10 +13,15 @@ from .condition import to_pixels
 RADIUS = 3.0  # pixels around each one that its colour comes from, as in OpenCV's own examples
 
 
-def telea_fill(x: NDArray[np.float32], area: Mask, seeds: Sequence[int]) -> NDArray[np.uint8]:  # noqa: ARG001
+def telea_fill(
+    x: NDArray[np.float32],
+    area: Mask,
+    seeds: Sequence[int],  # noqa: ARG001
+    prompts: Sequence[str] | None = None,  # noqa: ARG001
+) -> NDArray[np.uint8]:
     """Repaint `area` (B, R, R) of `x` (B, R, R, 3) in [-1, 1] from its surroundings: uint8 (B, R, R, 3).
 
-    Nothing else changes. Without chance; an area that is the whole frame has no surroundings and stays as it is.
+    Nothing else changes. Without chance or words; an area that is the whole frame has no surroundings and stays.
     """
     holes = area.astype(np.uint8)
     pairs = zip(x, holes, strict=True)

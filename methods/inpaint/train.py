@@ -31,6 +31,7 @@ TEXT = 16  # width of the one embedding that stands for the empty prompt
 _CODEC = "codec.safetensors"
 _POOL = 768  # images that the codec is fitted to
 _OUTSIDE = 0.05  # weight of a known pixel's error, that of a repainted one being 1
+_LAST = 999  # t = T - 1, where sampling begins
 _HEAD = 32  # channels of an attention head
 
 
@@ -129,16 +130,19 @@ class InpaintTrainer(Trainer):
         self.params = params
         self.vae = vae.to(self.accelerator.device)
         self.items = Holes(self.data, params, self.config, self.run.seed)
+        self.watching: Holes | None = None  # with others of its own, which are read once
         self.scheduler = scheduler()
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        """L2 and L1 of the clean latents, at times of which half are in the noisiest quarter.
+        """L2 and L1 of the clean latents, at times of which half are in the noisiest quarter, or at the last one.
 
         What is known counts little: `denoising.keep_outside` can bring it back, so few weights should copy it.
         """
         image, hole = batch
         share = 1 - self.chance.uniform().square()
-        t = (share * self.scheduler.config.num_train_timesteps).long().clamp(max=999)
+        t = (share * self.scheduler.config.num_train_timesteps).long().clamp(max=_LAST)
+        if self.config.times == "last":
+            t = torch.full_like(t, _LAST)
         latents, known, mask = self._encoded(image, hole)
         noise = self.chance.normal(*latents.shape[1:])
         found = self._denoised(self.model, latents, known, mask, noise, t)
@@ -149,11 +153,12 @@ class InpaintTrainer(Trainer):
         return ((error * weight).sum(axes) / (weight.sum(axes) * LATENTS)).mean()
 
     def validate(self, best: nn.Module) -> tuple[dict[str, float], str] | None:
-        """Mean squared error in the holes of a prefix of the validation split, over five times."""
+        """Mean squared error in the holes of a prefix of the validation split, over five times or at the last."""
         indices = prefix(self.val, self.config.val_limit)
         if not indices:
             return None
-        items = Holes(self.val, self.params, self.config, self.run.seed)
+        self.watching = self.watching or Holes(self.val, self.params, self.config, self.run.seed)
+        items = self.watching
         errors = []
         generator = torch.Generator().manual_seed(self.run.seed)
         best.eval()
@@ -161,7 +166,7 @@ class InpaintTrainer(Trainer):
             drawn = [items[0, index] for index in indices[start : start + self.config.batch_size]]
             image, hole = (torch.stack(parts).to(self.accelerator.device) for parts in zip(*drawn, strict=True))
             latents, known, mask = self._encoded(image, hole)
-            for time in (199, 399, 599, 799, 999):
+            for time in (_LAST,) if self.config.times == "last" else (199, 399, 599, 799, _LAST):
                 noise = torch.randn(latents.shape, generator=generator).to(latents.device)
                 t = torch.full((len(image),), time)
                 with torch.no_grad():

@@ -1,5 +1,8 @@
 """sam: SAM pointed at the visible mask, the modal baseline. Importing this needs no torch; `load` does."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from amodal_bench.errors import Refused
 from amodal_bench.methods._segment.baseline import Prompted
 from amodal_bench.plugin import AnyDataset, MethodCard, TrainingRun
@@ -24,6 +27,14 @@ class Sam(Prompted):
     )
     Params = SamParams
     Training = SamTraining
+
+    def starts(self, training: SamTraining, weights: Path) -> Mapping[str, Path]:  # noqa: ARG002
+        """The weights that the training goes on from."""
+        if training.start is None:
+            return {}
+        if not training.start.is_file():
+            raise Refused(f"train.start {training.start}: no such file (weights of a nano segmenter)")
+        return {"weights": training.start}
 
     def train(self, train: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
         """Train the tiny segmenter on whole objects; raises `Refused` for a `segmenter.type` of another size."""

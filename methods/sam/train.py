@@ -1,4 +1,4 @@
-"""Training of the tiny segmenter: whole objects in images, their modal masks, points as prompts."""
+"""Training of the tiny segmenter: objects in images, what is seen of them, points as prompts."""
 
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from amodal_bench.methods._segment.nano import SIZE, build_nano
 from amodal_bench.methods._segment.points import draw_points
 from amodal_bench.methods._segment.settings import Segmenter
+from amodal_bench.methods._training import weights
 from amodal_bench.methods._training.accelerator import accelerator_of
 from amodal_bench.methods._training.batches import SampleKey, read
 from amodal_bench.methods._training.colour import before_another, recoloured
@@ -32,7 +33,10 @@ def train(data: AnyDataset, val: AnyDataset, run: TrainingRun) -> None:
     """Train, or go on from what was kept in `run.out`, and write the weights."""
     accelerator = accelerator_of(run)
     torch.manual_seed(run.seed)
-    SegmenterTrainer(PointModel(build_nano()), data, val, run, accelerator).fit()
+    sam = build_nano()
+    if "weights" in run.starts:
+        weights.load(sam, run.starts["weights"])
+    SegmenterTrainer(PointModel(sam), data, val, run, accelerator).fit()
 
 
 class PointModel(nn.Module):
@@ -73,13 +77,14 @@ class Prompts(Dataset[tuple[Tensor, Tensor, Tensor]]):
         """(3, S, S) uint8, (N, 2) x and y, (S, S) bool."""
         epoch, index = key
         training = self._training
-        sample = whole(read(self._dataset, index))
+        sample = read(self._dataset, index)
+        query = sample.query if training.modal else whole(sample).query
         rng = np.random.default_rng([self._seed, epoch, index])
-        seen = piece(sample.amodal, rng) if rng.random() < training.pieces else sample.amodal
+        seen = piece(query.visible, rng) if rng.random() < training.pieces else query.visible
         shift = training.shift * rng.uniform(-1, 1, 2)
         window = find_window(seen, _WINDOW, float(rng.uniform(*training.enlarge)), (shift[0], shift[1]))
-        image = recoloured(cut_image(sample.query.image, window, SIZE), training.colour, rng)
-        mask = cut_visible(sample.amodal, window, SIZE, by_area=True)
+        image = recoloured(cut_image(query.image, window, SIZE), training.colour, rng)
+        mask = cut_visible(query.visible, window, SIZE, by_area=True)
         shown = cut_visible(seen, window, SIZE, by_area=True)
         image = before_another(image, mask, training.black, training.own_colours, SIZE / 64, rng)
         if rng.random() < training.soften:

@@ -99,6 +99,14 @@ def test_every_region_is_an_instance_joined_to_its_own_image(make: Make) -> None
     assert dataset.funnel.as_dict() == {"read": 4, "kept": 4, "dropped": {}, "noted": {}}
 
 
+def test_stuff_is_no_thing(make: Make) -> None:
+    dataset = opened(make())
+    seen = dataset[1].visible | dataset[2].visible
+    assert (dataset[3].visible & ~seen).any()
+    assert all(np.array_equal(dataset.seen(index).things, seen) for index in (1, 2, 3))
+    assert np.array_equal(dataset.seen(0).things, dataset[0].visible)
+
+
 def test_stuff_can_be_left_out_and_is_counted(make: Make) -> None:
     dataset = opened(make(), include_stuff=False)
     assert len(dataset) == 3

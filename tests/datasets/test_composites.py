@@ -172,6 +172,29 @@ def test_two_files_are_refused(root: Path) -> None:
     assert len(opened(root / "instances.json", size=5)) == 5
 
 
+def test_what_is_seen_of_target_pasted_object_and_all_else_in_the_photo(tmp_path: Path) -> None:
+    dot = disc(8, 12, 6)
+    write(tmp_path / "data", lambda photo: [disc(45, 70 + photo % 7, 22), dot])
+    data = opened(tmp_path / "data", size=30, whole={"min_area": 800, "min_occluder": 800}, look={"soft": 0})
+    mirrored = pasted = 0
+    for index in range(30):
+        sample, found = data[index], data.seen(index)
+        assert found.query.id == sample.query.id
+        assert np.array_equal(found.query.image, sample.query.image)
+        flipped = not (found.things | ~dot).all()
+        mirrored += flipped
+        here = dot[:, ::-1] if flipped else dot
+        assert (found.things | ~here).all()
+        own = sample.query.image[sample.visible][0]  # a photo is of one grey
+        changed = (sample.query.image != own).any(axis=2)
+        pasted += changed.any()
+        assert (found.things | ~changed).all()
+        if not changed.any():
+            assert np.array_equal(found.things, sample.amodal | here)
+    assert 5 < mirrored < 25
+    assert pasted > 15
+
+
 def test_overlap_at_every_place_is_what_pasting_there_hides() -> None:
     target, occluder = disc(45, 60, 20), disc(45, 60, 12)[30:60, 45:75]
     shares, step = overlaps(target, occluder)
@@ -192,7 +215,7 @@ def test_edges_are_softened_and_colours_moved_only_as_asked() -> None:
     always = Pasting(in_view=0, flip=0)
 
     def values(look: Look) -> set[int]:
-        image, _, _ = composed(target, lambda: other, always, look, np.random.default_rng(3))
+        image = composed(target, lambda: other, always, look, np.random.default_rng(3)).image
         return set(np.unique(image).tolist())
 
     assert values(Look(soft=0)) == {100, 200}

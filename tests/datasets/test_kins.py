@@ -12,7 +12,9 @@ import pytest
 
 from amodal_bench.datasets.kins import Kins, KinsOptions
 from amodal_bench.errors import BadRecord, DatasetNotReady, Refused
-from amodal_bench.plugin import Location
+from amodal_bench.formats import indexed
+from amodal_bench.masks.images import read_image
+from amodal_bench.plugin import Dataset, Location
 from amodal_bench.types import Mask
 
 LeftOut = Callable[[Any, str, str], None]
@@ -68,6 +70,19 @@ def test_release_2020_joins_by_image_id_and_merges_polygons(root: Path) -> None:
         assert sample.true_visible is None
         assert (sample.is_stuff, sample.declared_rate) == (None, None)
     assert [dataset.group(id) for id in dataset.ids()] == ["5", "5", "5", "2", "2"]
+
+
+def test_what_is_seen_of_an_image_is_told_by_one_photo(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = opened(root, NEW)
+    slowly = [Dataset.seen(dataset, index) for index in range(len(dataset))]
+    photos: list[Any] = []
+    monkeypatch.setattr(indexed, "read_image", lambda *given: (photos.append(given), read_image(*given))[1])
+    for index, expected in enumerate(slowly):
+        found = dataset.seen(index)
+        assert found.query.id == expected.query.id
+        assert np.array_equal(found.things, expected.things)
+        assert (found.things & ~found.query.visible).any()
+    assert len(photos) == len(dataset)
 
 
 def test_every_annotation_is_an_instance_or_counted(root: Path) -> None:

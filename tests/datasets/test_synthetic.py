@@ -122,6 +122,19 @@ def test_complete_targets_are_the_same_scenes_without_what_hides_them(cache: Pat
         assert sample.query.category == hidden.query.category
 
 
+def test_what_is_seen_of_all_objects_of_a_scene(cache: Path) -> None:
+    location = Location(name="synthetic", root=cache, cache=cache)
+    whole = Synthetic(location, "train", SyntheticOptions(resolution=64, size=31, complete=True))
+    dataset = opened(cache, "train", size=31)
+    for index in (0, 3, 30):
+        scene, found = render_scene("train", index, 64), dataset.seen(index)
+        assert np.array_equal(found.things, np.logical_or.reduce([thing.visible for thing in scene.objects]))
+        assert np.array_equal(found.query.visible, dataset[index].visible)
+        assert (found.things & ~found.query.visible).any()
+        behind = [thing.amodal for thing in scene.objects[: scene.target]]
+        assert np.array_equal(whole.seen(index).things, np.logical_or.reduce([*behind, whole[index].visible]))
+
+
 def test_a_scene_is_the_same_alone_and_in_any_order() -> None:
     first = [render_scene("val", index, 64) for index in (0, 1, 2)]
     for index in (2, 0, 1):

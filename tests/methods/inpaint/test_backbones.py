@@ -312,6 +312,27 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+@pytest.mark.parametrize("name", ["sd9", "xl"])
+def test_rows_with_their_own_prompts_are_those_of_runs_with_one_prompt(name: str, folder: Make, tensors: Make) -> None:
+    asked = {"guidance": "text", "prompt": "a {category}"}
+    mixed = opened(folder(name), forward_batch=2, denoising=asked)
+    pixels, area, seeds = tensors(name, 2)
+    found = mixed.latents(pixels, area, seeds, ["a cat", "a dog"])
+    for row, word in enumerate(("cat", "dog")):
+        alone = opened(folder(name), forward_batch=2, denoising={**asked, "prompt": f"a {word}"})
+        assert torch.equal(found[row], alone.latents(pixels, area, seeds)[row])
+    assert not torch.equal(found, mixed.latents(pixels, area, seeds, ["a cat", "a cat"]))
+
+
+def test_a_folder_without_text_encoders_refuses_a_prompt_by_category_when_it_is_loaded(
+    folder: Make, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder("sd9"), tmp_path / "sd9")
+    save_file({"prompt_embeds": torch.randn(1, 5, 16)}, copy / "prompt_embeds.safetensors", metadata={"prompt": ""})
+    with pytest.raises(Refused, match=r"is for the prompt '', asked for 'a object'"):
+        opened(copy, denoising={"prompt": "a {category}"})
+
+
 def test_embeddings_that_come_with_the_folder_stand_for_text_encoders(folder: Make, tmp_path: Path) -> None:
     copy = shutil.copytree(folder("sd9"), tmp_path / "sd9")
     stored = len(list((cache_folder() / "prompts").glob("*")))

@@ -39,3 +39,18 @@ def test_all_take_the_same_models() -> None:
         found = params(f"inpaint-nano{name}")
         assert found["backbone"] == params("inpaint-nano")["backbone"]
         assert found["segmenter"]["checkpoint"] == params("sam-nano")["segmenter"]["checkpoint"]
+
+
+def test_the_second_edition_looks_around_keeps_the_picture_and_changes_nothing_else() -> None:
+    change = {
+        "condition.background": "image", "condition.grow": 0.05, "within_area": True,
+        "backbone.model": "inpaint-nano-2/synthetic+composites/pipeline",
+        "segmenter.checkpoint": "sam-nano-2/synthetic+composites/model.safetensors",
+    }  # fmt: skip
+    own, first = params("inpaint-nano-2"), params("inpaint-nano")
+    assert own["condition"].pop("within") == "things"
+    found = {f"{part}.{key}": inner for part, value in own.items() if isinstance(value, dict)
+             for key, inner in value.items() if first[part][key] != inner}  # fmt: skip
+    found |= {name: value for name, value in own.items() if not isinstance(value, dict) and first.get(name) != value}
+    assert found == change
+    assert params("sam-nano-2")["segmenter"]["checkpoint"] == change["segmenter.checkpoint"]
