@@ -18,15 +18,19 @@ class Condition(Settings):
     `background` replaces all that is not visible object: pixels drawn from the object's joint colour histogram and
     blurred (`hist`), the object's mean colour, black, white, or the image as it is. `blur` is the Gaussian's sigma as
     a share of the resolution. `object_noise` is the weight of N(0, 1) noise in the object's pixels on [-1, 1] (Eq. 9),
-    which `clamp` brings back into range. `area` is what may be repainted (M, Eq. 10): the convex hull of the visible
-    mask, the mask itself, its box, or everything; grown by `grow` times the longer side of the visible box (a disk),
-    and without the visible pixels where `keep_visible`.
+    which `clamp` brings back into range; `range` says on which numbers Eq. 9 is meant: those of the model, [-1, 1]
+    (`signed`), or [0, 1] (`unit`), where the same noise is twice as loud beside the image. `area` is what may be
+    repainted (M, Eq. 10): the convex hull of the visible mask, the mask itself, its box, or everything; grown by `grow`
+    times the longer side of the visible box (a disk), and without the visible pixels where `keep_visible`.
     """
+
+    added_names: ClassVar = ("range",)
 
     background: Literal["hist", "mean", "black", "white", "image"] = "hist"
     blur: float = Field(default=1 / 64, ge=0, le=1)
     object_noise: float = Field(default=0.3, ge=0, le=1)
     clamp: bool = True
+    range: Literal["signed", "unit"] = "signed"
     area: Literal["hull", "visible", "bbox", "full"] = "hull"
     grow: float = Field(default=0.0, ge=0, le=4)
     keep_visible: bool = False
