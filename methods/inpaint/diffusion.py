@@ -1,6 +1,7 @@
 """Repainting an area with a diffusion pipeline (tuning-free paper, Sec. 3.2)."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from .latents import bytes_of, decode, encode, kept_alive, scaled, shrunk
 from .leakage import Leak
 from .params import Denoising, InpaintParams
 from .pipelines import Null, dtype_of, load, set_scheduler
-from .prompts import Embeddings, embeddings
+from .prompts import Embeddings, Prompt, embeddings
 
 log = logging.getLogger(__name__)
+
+NEARLY_FULL = 0.9999  # what SDXL's inpainting model card and its pipeline in diffusers begin with
 
 Floats = NDArray[np.float32]
 
@@ -34,19 +37,31 @@ class DiffusionFill:
     not schnell).
     """
 
-    def __init__(self, folder: Path, params: InpaintParams, device: str) -> None:
-        """Read configurations, refuse what cannot work, then read weights; nothing is fetched."""
-        self._params, self._device, self._kind = params, device, read(folder)
+    def __init__(self, folder: Path, params: InpaintParams, device: str, other_vae: Path | None = None) -> None:
+        """Read configurations, refuse what cannot work, then read weights; nothing is fetched.
+
+        `other_vae` is the folder of `backbone.vae`.
+        """
+        self._params, self._device, self._kind = params, device, read(folder, other_vae)
         check_size(folder, self._kind, params.resolution)
         check_outside(self._kind, params.denoising)
-        settings = params.backbone
-        found = embeddings(folder, self._kind, settings, params.denoising.prompt, device)
-        self.pipe = load(folder, self._kind, settings, device)
+        self._strength = start_strength(self._kind, params.denoising)
+        settings, prompt = params.backbone, Prompt(params.denoising.prompt, params.denoising.tokens)
+        found = embeddings(folder, self._kind, settings, prompt, device)
+        self.pipe = load(folder, self._kind, settings, device, other_vae)
         set_scheduler(self.pipe, self._kind, settings.scheduler, params.denoising.leakage == "eq7")
         self._dtype = dtype_of(settings, self._kind, device)
         self._scale = guidance_scale(self._kind, params.denoising)
         self._prompt = prompt_rows(found, self._masked_guidance, params.forward_batch)
         self._empty = self._encoded_nothing() if self._masked_guidance else None
+        if settings.compile:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """One batch of nothing: what is compiled is compiled now, and no instance's seconds have it in them."""
+        size, start = self._params.resolution, time.perf_counter()
+        self(np.zeros((1, size, size, 3), np.float32), np.ones((1, size, size), np.bool_), [0])
+        log.info("compiled the inpainting model, warm after %.0f s", time.perf_counter() - start)
 
     @property
     def _masked_guidance(self) -> bool:
@@ -95,8 +110,7 @@ class DiffusionFill:
         clean = scaled(vae, raw).to(self._dtype)
         found = self.pipe(
             **self._images(pixels, clean, masked), mask_image=area, **self._prompt, height=size, width=size,
-            strength=denoising.strength if denoising.leakage == "strength" else 1.0,
-            num_inference_steps=denoising.steps, guidance_scale=self._scale,
+            strength=self._strength, num_inference_steps=denoising.steps, guidance_scale=self._scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             callback_on_step_end=self._leak(clean, area, seeds), output_type="latent",
         ).images  # fmt: skip
@@ -146,6 +160,22 @@ def check_outside(kind: PipelineKind, denoising: Denoising) -> None:
             "and its pipeline brings the outside back after every step; take a 9-channel UNet or Flux Fill, or leave "
             "keep_outside out"
         )
+
+
+def start_strength(kind: PipelineKind, denoising: Denoising) -> float:
+    """The stock pipelines' `strength`: the share of the steps that is run, 1 is from pure noise.
+
+    Raises `Refused` where no step is left of `full_strength`.
+    """
+    if denoising.leakage == "strength":
+        return denoising.strength
+    full = denoising.full_strength or (NEARLY_FULL if kind.family == "xl" else 1.0)
+    if int(denoising.steps * full) < 1:
+        raise Refused(
+            f"full_strength {full} of {denoising.steps} step(s) is no step at all: raise denoising.steps, or set "
+            "denoising.full_strength=1 for pure noise"
+        )
+    return full
 
 
 def guidance_scale(kind: PipelineKind, denoising: Denoising) -> float:

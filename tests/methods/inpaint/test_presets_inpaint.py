@@ -80,7 +80,9 @@ def test_resolution_and_model_are_the_backbones(name: str) -> None:
     assert params(name).resolution == sizes.get(name, 1024)
     assert params(name).denoising.guidance_weight == (1.5 if name == "inpaint-flux" else 0.75)
     assert params(name).denoising.guidance == ("text" if name == "inpaint-flux" else "mask"), "Flux sees no mask"
-    assert set(changes(name)) <= {"resolution", "backbone.model", "denoising.guidance_weight", "denoising.guidance"}
+    assert params(name).denoising.tokens == (256 if name == "inpaint-flux" else None), "the most that schnell takes"
+    denoising = {f"denoising.{key}" for key in ("guidance_weight", "guidance", "tokens")}
+    assert set(changes(name)) <= {"resolution", "backbone.model", *denoising}
     assert params(name).region.mode == "none"
 
 
@@ -89,6 +91,10 @@ def test_variants_change_one_thing(base: str) -> None:
     assert changes(f"{base}-crop", base) == {"region.mode": "square"}
     assert changes(f"{base}-eq7", base) == {"denoising.leakage": "eq7"}
     assert params(f"{base}-crop").region.enlarge == 2
+
+
+def test_flux_in_8_bits_is_flux_otherwise() -> None:
+    assert changes("inpaint-flux-int8", "inpaint-flux") == {"backbone.quantize": "int8"}
 
 
 def test_ablations_take_one_part_away() -> None:
@@ -143,7 +149,7 @@ def test_list_shows_every_preset(cli: Cli) -> None:
 def test_the_page_names_every_preset_and_every_parameter() -> None:
     page = PAGE.read_text()
     assert [name for name in NAMES if name not in page] == []
-    for group in ("condition", "denoising"):
+    for group in ("condition", "denoising", "backbone"):
         names = type(getattr(InpaintParams(), group)).model_fields
         assert [name for name in names if f"{group}.{name}" not in page] == []
 

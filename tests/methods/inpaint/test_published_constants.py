@@ -50,7 +50,7 @@ PUBLISHED = (
 OURS = (
     Constant(("inpaint-sd2",), "denoising.guidance_weight", 0.75, "w of SD2 is never given: as SD1.5's and SDXL's"),
     Constant(PLAIN, "condition.blur", 1 / 64, "the background is blurred, by how much is not said"),
-    Constant(tuple(f"{name}-crop" for name in PLAIN), "region.enlarge", 2, "our variant: nothing in the text says crop"),
+    Constant(tuple(f"{name}-crop" for name in PLAIN), "region.enlarge", 2, "ours: nothing in the text says crop"),
     Constant(("inpaint-sdxl-20-calls",), "denoising.steps", 67, "the other reading of 20 steps: 20 calls at s = .3"),
     Constant(("inpaint-flux-fill",), "denoising.guidance_weight", 30, "what Flux Fill was distilled for"),
 )
