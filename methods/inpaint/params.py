@@ -88,10 +88,11 @@ class Backbone(Settings):
 
     `dtype` auto: float32 on a CPU, on a GPU float16 (bfloat16 for Flux). SDXL's own VAE overflows in float16 and is
     kept in float32 there; `vae` is another one in its place, a folder or hub id, such as one made for float16.
-    `scheduler` None: the folder's own, else a class name of diffusers. `quantize` int8 needs a GPU, the extra `quant` and a `forward_batch` of 1. `tiling` and
-    `slicing` of the VAE and `offload` of idle parts save memory; tiling changes pixels. `channels_last` (the memory
-    layout), `fused_qkv` (one matrix product for an attention's three) and `compile` (the denoising network and the
-    VAE's decoder, at the first start of a process) save time; all of them may change the last bits.
+    `scheduler` None: the folder's own, else a class name of diffusers. `quantize` int8 needs a GPU, the extra `quant`
+    and a `forward_batch` of 1. `tiling` and `slicing` of the VAE and `offload` of idle parts save memory; tiling
+    changes pixels. `channels_last` (the memory layout), `fused_qkv` (one matrix product for an attention's three) and
+    `compile` (the denoising network and the VAE's decoder, when they are loaded) save time; all of them may change the
+    last bits.
     """
 
     added_names: ClassVar = ("vae", "channels_last", "fused_qkv")
