@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -45,16 +45,29 @@ class DiffusionFill:
         self._params, self._device, self._kind = params, device, read(folder, other_vae)
         check_size(folder, self._kind, params.resolution)
         check_outside(self._kind, params.denoising)
-        self._strength = start_strength(self._kind, params.denoising)
+        start_strength(self._kind, params.denoising)
         settings, prompt = params.backbone, Prompt(params.denoising.prompt, params.denoising.tokens)
         found = embeddings(folder, self._kind, settings, prompt, device)
-        self.pipe = load(folder, self._kind, settings, device, other_vae)
-        set_scheduler(self.pipe, self._kind, settings.scheduler, params.denoising.leakage == "eq7")
-        self._dtype = dtype_of(settings, self._kind, device)
-        self._scale = guidance_scale(self._kind, params.denoising)
-        self._prompt = prompt_rows(found, self._masked_guidance, params.forward_batch)
+        self._begin(load(folder, self._kind, settings, device, other_vae), found)
+
+    @classmethod
+    def of(cls, pipe: Any, kind: PipelineKind, prompt: Embeddings, params: InpaintParams, device: str) -> Self:
+        """With a pipeline that is on the device already, as `pipelines.load` leaves it, and its prompt's embeddings."""
+        made = cls.__new__(cls)
+        made._params, made._device, made._kind = params, device, kind
+        made._begin(pipe, prompt)
+        return made
+
+    def _begin(self, pipe: Any, prompt: Embeddings) -> None:
+        params, kind = self._params, self._kind
+        self.pipe = pipe
+        set_scheduler(pipe, kind, params.backbone.scheduler, params.denoising.leakage == "eq7")
+        self._dtype = dtype_of(params.backbone, kind, self._device)
+        self._strength = start_strength(kind, params.denoising)
+        self._scale = guidance_scale(kind, params.denoising)
+        self._prompt = prompt_rows(prompt, self._masked_guidance, params.forward_batch)
         self._empty = self._encoded_nothing() if self._masked_guidance else None
-        if settings.compile:
+        if params.backbone.compile:
             self._warm_up()
 
     def _warm_up(self) -> None:

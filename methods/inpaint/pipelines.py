@@ -77,12 +77,12 @@ class FillFlux(FluxFillPipeline):
 
 
 _VAES = ("AutoencoderKL", "AutoencoderTiny")
-_CLASSES: dict[Family, Any] = {"sd": InpaintSd, "xl": InpaintXl, "flux": InpaintFlux, "fill": FillFlux}
+CLASSES: dict[Family, Any] = {"sd": InpaintSd, "xl": InpaintXl, "flux": InpaintFlux, "fill": FillFlux}
 _TEXTS: dict[Family, tuple[str, ...]] = {
     "sd": ("text_encoder", "tokenizer"),
     **dict.fromkeys(("xl", "flux", "fill"), ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")),
 }
-_WITHOUT: dict[Family, dict[str, Any]] = {
+WITHOUT: dict[Family, dict[str, Any]] = {
     "sd": {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False},
     "xl": {"feature_extractor": None, "image_encoder": None, "add_watermarker": False},
     "flux": {"feature_extractor": None, "image_encoder": None},
@@ -133,9 +133,9 @@ def load_texts(folder: Path, kind: PipelineKind, settings: Backbone, device: str
 def _from_folder(folder: Path, kind: PipelineKind, settings: Backbone, dtype: torch.dtype, **parts: Any) -> Any:
     _silence()
     try:
-        pipe = _CLASSES[kind.family].from_pretrained(
+        pipe = CLASSES[kind.family].from_pretrained(
             str(folder), local_files_only=True, variant=settings.variant, dtype=dtype,
-            **_WITHOUT[kind.family], **parts,
+            **WITHOUT[kind.family], **parts,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Refused(f"{folder} cannot be loaded: {error}{_hint(folder, settings)}") from error

@@ -117,10 +117,11 @@ def bench(desk: Path, method: str, *changes: str) -> dict[str, Any]:
         capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    (record,) = (json.loads(path.read_bytes()) for path in (desk / "results").rglob("record.json"))
+    (record,) = (json.loads(path.read_bytes()) for path in (desk / "results").rglob("run.json"))
     assert record["status"] == "complete", record
     peak = re.search(r'"peak_memory_mb": ([\d.]+)', json.dumps(record))
-    print(f"\n{method} {' '.join(changes)}: {time.monotonic() - start:.0f} s, peak {peak[1] if peak else '?'} MB")
+    told = f"{time.monotonic() - start:.0f} s, peak {peak[1] if peak else '?'} MB"
+    sys.stdout.write(f"\n{method} {' '.join(changes)}: {told}\n")
     return record
 
 
