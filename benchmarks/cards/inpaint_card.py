@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,8 @@ def stages(device: str, dry: bool) -> list[Stage]:
     """What is measured, the default of every model first; what is compiled comes last, as it takes longest."""
     bench = Bench(device, TINY if dry else PUBLISHED, build_nano if dry else build_sam_vit_h, 64 if dry else 8192)
     found = [Stage("limits", bench.limits)]
-    found += [
-        Stage(f"sam {dtype} {batch}", partial(bench.sam, dtype, batch)) for dtype in PRECISIONS for batch in (1, 4)
-    ]
+    for dtype, batch in product(PRECISIONS, (1, 4)):
+        found.append(Stage(f"sam {dtype} {batch}", partial(bench.sam, dtype, batch)))
     rest: list[Stage] = []
     for name in bench.models:
         for number, (dtype, batch, guidance, options) in enumerate(FLUX_VARIANTS if name == "flux" else VARIANTS):
@@ -75,11 +75,11 @@ class Bench:
     device: str
     models: Any  # name -> Architecture
     build_sam: Callable[[], Any]
-    product: int
+    side: int  # of the matrices of the card's limit
 
     def limits(self) -> dict[str, float]:
         """TFLOP/s of one large matrix product by precision."""
-        return {f"{name}_tflop_s": limit(name, self.device, self.product) for name in PRECISIONS.values()}
+        return {f"{name}_tflop_s": limit(name, self.device, self.side) for name in PRECISIONS.values()}
 
     def fill(
         self, name: str, dtype: str, batch: int = 1, guidance: str = "mask", options: dict[str, Any] | None = None
@@ -132,7 +132,7 @@ class Bench:
         return {
             **parts, "denoise_s": denoise, "batch_s": total, "instance_s": total / batch, "first_call_s": first,
             "tflop_an_instance": flop / batch / TERA, "tflop_s": tflops, "peak_gib": peak_gib(self.device),
-            "share_of_limit": tflops / limit(precision, self.device, self.product),
+            "share_of_limit": tflops / limit(precision, self.device, self.side),
         }  # fmt: skip
 
     def _seconds(self, call: Callable[[], object]) -> float:
@@ -162,7 +162,7 @@ class Bench:
             }
 
     def predicting(self, name: str) -> dict[str, Any]:
-        """Instances a second of `predict`, everything beside the models included, and of stock calls in a plain loop."""
+        """Instances a second of `predict`, all beside the models included, and one by one with SAM's own predictor."""
         fill = self.fill(name, "float16", guidance="none")
         method = Inpaint(fill._params)
         method.use(fill, self.segmenter("bfloat16", 1), self.device)
@@ -173,8 +173,8 @@ class Bench:
         overlapped = seconds(lambda: method.predict(queries[WARM:], seeds[WARM:]), self.device, most=1)
         predictor = SamPredictor(self.segmenter("float32", 1).sam)
         self._plain(fill, predictor, queries[0])
-        plain = seconds(lambda: [self._plain(fill, predictor, q) for q in queries[WARM:]], self.device, most=1)
-        return {"predict_instances_s": count / overlapped, "plain_loop_instances_s": count / plain}
+        apart = seconds(lambda: [self._plain(fill, predictor, q) for q in queries[WARM:]], self.device, most=1)
+        return {"predict_instances_s": count / overlapped, "one_by_one_instances_s": count / apart}
 
     def _plain(self, fill: DiffusionFill, predictor: Any, query: AmodalQuery) -> Any:
         """One instance, step after step, with the libraries' own calls."""

@@ -122,7 +122,7 @@ def ran(device: Device, monkeypatch: pytest.MonkeyPatch, where: str, **segmenter
 def test_the_device_waits_for_the_first_and_the_last_step_alone(
     where: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """2 of 12 steps, however many instances there are: an idle share of one instance's in all that are asked at once."""
+    """2 of 12 steps, however many there are: what is idle is one instance's share of those that are asked at once."""
     device = Device(patient=True)
     assert len(ran(device, monkeypatch, where, dtype=dtype)) == COUNT
     assert device.waited_for() == (1, 1)
