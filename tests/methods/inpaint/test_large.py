@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,62 +21,18 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
+from architectures import PUBLISHED  # noqa: E402
+
 pytestmark = pytest.mark.large
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-inpainting"
 SDXL = "diffusers/stable-diffusion-xl-1.0-inpainting-0.1"
-LEVELS: dict[str, Any] = {
-    "act_fn": "silu", "block_out_channels": (128, 256, 512, 512), "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32, "up_block_types": ["UpDecoderBlock2D"] * 4,
-}  # fmt: skip
-NOISE: dict[str, Any] = {
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
-}  # fmt: skip
-
-
-def filled(kind: Any, **config: Any) -> Any:
-    """A model of that configuration in bfloat16 with random weights, made without its own slow initialisation."""
-    with torch.device("meta"):
-        model = kind.from_config(config).to(torch.bfloat16)
-    model = model.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            parameter.data.normal_(0, (1 / parameter[0].numel()) ** 0.5, generator=generator)
-        else:
-            parameter.data.zero_()
-    for name, module in model.named_modules():
-        if "norm" in name and getattr(module, "weight", None) is not None:
-            module.weight.data.fill_(1)
-    return model.eval()
-
-
-def sd15() -> Any:
-    unet = filled(
-        diffusers.UNet2DConditionModel, sample_size=64, in_channels=9, out_channels=4, attention_head_dim=8,
-        cross_attention_dim=768, block_out_channels=(320, 640, 1280, 1280), layers_per_block=2,
-    )  # fmt: skip
-    return diffusers.StableDiffusionInpaintPipeline(
-        vae=filled(diffusers.AutoencoderKL, sample_size=512, **LEVELS), text_encoder=None, tokenizer=None, unet=unet,
-        scheduler=diffusers.PNDMScheduler(skip_prk_steps=True, **NOISE), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
-
-
-def sdxl() -> Any:
-    unet = filled(
-        diffusers.UNet2DConditionModel, sample_size=128, in_channels=9, out_channels=4, layers_per_block=2,
-        block_out_channels=(320, 640, 1280), attention_head_dim=(5, 10, 20), cross_attention_dim=2048,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), use_linear_projection=True,
-        transformer_layers_per_block=(1, 2, 10), addition_embed_type="text_time", addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-    )  # fmt: skip
-    return diffusers.StableDiffusionXLInpaintPipeline(
-        vae=filled(diffusers.AutoencoderKL, sample_size=1024, scaling_factor=0.13025, **LEVELS), text_encoder=None,
-        tokenizer=None, text_encoder_2=None, tokenizer_2=None, unet=unet,
-        scheduler=diffusers.EulerDiscreteScheduler(**NOISE), add_watermarker=False,
-    )  # fmt: skip
+CLASSES = {"sd": "StableDiffusionInpaintPipeline", "xl": "StableDiffusionXLInpaintPipeline"}
+WITHOUT = {
+    "sd": dict.fromkeys(("text_encoder", "tokenizer", "safety_checker", "feature_extractor"))
+    | {"requires_safety_checker": False},
+    "xl": dict.fromkeys(("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")) | {"add_watermarker": False},
+}
 
 
 @pytest.fixture
@@ -92,18 +48,16 @@ def room(gigabytes: float, desk: Path) -> None:
         pytest.skip(f"needs {gigabytes:.0f} GB of memory and of disk, here are {free:.0f} and {disk:.0f}")
 
 
-def saved(make: Callable[[], Any], folder: Path, **embeds: tuple[int, ...]) -> int:
-    """Write the pipeline in diffusers' layout with its prompt's embeddings; the parameters that it has."""
+def saved(name: str, folder: Path) -> int:
+    """Write the pipeline in diffusers' layout, bfloat16, with its prompt's embeddings; how many parameters it has."""
     from safetensors.torch import save_file
 
-    pipe = make()
-    parameters = sum(part.numel() for model in (pipe.unet, pipe.vae) for part in model.parameters())
-    pipe.save_pretrained(folder)
-    save_file(
-        {name: torch.zeros(shape) for name, shape in embeds.items()},
-        folder / "prompt_embeds.safetensors",
-        {"prompt": ""},
-    )
+    found = PUBLISHED[name]
+    parts = found.parts("cpu", torch.bfloat16)
+    parameters = sum(part.numel() for model in (parts["unet"], parts["vae"]) for part in model.parameters())
+    getattr(diffusers, CLASSES[found.family])(**parts, **WITHOUT[found.family]).save_pretrained(folder)
+    empty = {name: torch.zeros(shape) for name, shape in found.prompt.items()}
+    save_file(empty, folder / "prompt_embeds.safetensors", {"prompt": ""})
     return parameters
 
 
@@ -131,7 +85,7 @@ NANO = ("segmenter.type=nano", "segmenter.checkpoint=sam-nano/synthetic/model.sa
 def test_stable_diffusion_15_at_128_pixels(desk: Path) -> None:
     room(7, desk)
     folder = desk / "weights" / SD15
-    assert saved(sd15, folder, prompt_embeds=(1, 77, 768)) == pytest.approx(943e6, rel=0.01)  # 860 and 84 million
+    assert saved("sd15", folder) == pytest.approx(943e6, rel=0.01)  # 860 and 84 million
     bench(desk, "inpaint-sd15", "resolution=128", *NANO)
 
 
@@ -139,8 +93,7 @@ def test_stable_diffusion_xl_at_64_pixels(desk: Path) -> None:
     """In bfloat16: 2.57 billion parameters are 5 GB there."""
     room(13, desk)
     folder = desk / "weights" / SDXL
-    shapes = {"prompt_embeds": (1, 77, 2048), "pooled_prompt_embeds": (1, 1280)}
-    assert saved(sdxl, folder, **shapes) == pytest.approx(2651e6, rel=0.01)
+    assert saved("sdxl", folder) == pytest.approx(2651e6, rel=0.01)
     bench(desk, "inpaint-sdxl", "resolution=64", "backbone.dtype=bfloat16", *NANO)
 
 
