@@ -68,10 +68,7 @@ def test_every_stage_of_inpaint_runs_on_a_cpu(tmp_path: Path) -> None:
     record = json.loads(out.read_bytes())
     assert record["left"] == []
     assert record["stages"]["masks by device"]["identical"] == 12  # of one device with itself
-    assert record["stages"]["contract"] == {
-        "held": True,
-        "seconds_taken": record["stages"]["contract"]["seconds_taken"],
-    }
+    assert record["stages"]["contract"]["held"] is True
     model = record["stages"]["sd15 float16 1 guided"]
     assert model["batch_s"] == pytest.approx(model["latents_s"] + model["decode_s"])
     assert model["tflop_an_instance"] > 0
