@@ -198,7 +198,7 @@ def shared(image: Image, count: int, name: str) -> list[AmodalQuery]:
     made = []
     for number in range(count):
         visible = np.zeros(image.shape[:2], dtype=np.bool_)
-        visible[5 + number : 20, 4:30] = True
+        visible[40 + 4 * number : 70, 50:80] = True
         made.append(AmodalQuery(f"made/test/{name}/{number}", name, image.view(), visible))
     return made
 
@@ -208,7 +208,7 @@ def test_a_whole_image_is_brought_to_its_square_once(monkeypatch: pytest.MonkeyP
     calls: list[tuple[int, ...]] = []
     monkeypatch.setattr(_squares, "cut_image", lambda *given: [calls.append(given[0].shape), cut(*given)][1])
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(2)]
+    images = [rng.integers(0, 256, (120, 160, 3), dtype=np.uint8) for _ in range(2)]
     asked = [*shared(images[0], 4, "a"), *shared(images[1], 3, "b")]
     for mode, times in (("none", 2), ("square", 7)):
         calls.clear()
@@ -222,7 +222,7 @@ def test_a_whole_image_is_brought_to_its_square_once(monkeypatch: pytest.MonkeyP
 
 def test_other_images_and_other_windows_are_other_squares() -> None:
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
     squares = Squares(64)
     (query,) = shared(image, 1, "a")
     whole = find_window(query.visible, InpaintParams().region)
@@ -230,6 +230,6 @@ def test_other_images_and_other_windows_are_other_squares() -> None:
     assert squares.of(image.view(), whole) is first
     assert not first.flags.writeable
     assert not np.array_equal(squares.of(255 - image, whole), first)
-    part = whole._replace(bottom=20)
+    part = whole._replace(bottom=60)
     assert not np.array_equal(squares.of(image, part), first)
-    assert not np.array_equal(squares.of(image[:20], part), squares.of(image[20:], part))
+    assert not np.array_equal(squares.of(image[:60], part), squares.of(image[60:], part))
