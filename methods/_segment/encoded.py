@@ -4,12 +4,13 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 
-from amodal_bench.methods._precision import Precision, computing
+from amodal_bench.methods._precision import computing
 from amodal_bench.types import Image, Mask
 
 from .choose import Logits
@@ -19,7 +20,7 @@ from .settings import Segmenter
 
 log = logging.getLogger(__name__)
 
-_PRECISIONS: Mapping[str, Precision] = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16"}
+_HALF: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class EncodedOnce(ABC):
@@ -44,8 +45,15 @@ class EncodedOnce(ABC):
         log.info("compiled the segmenter's encoder, warm after %.0f s", time.perf_counter() - start)
 
     def _encoded(self, images: Sequence[Image]) -> Sequence[Any]:
-        with computing(_PRECISIONS[self._settings.dtype], self._device):
+        with self._numbers():
             return self.encode(images)
+
+    def _numbers(self) -> AbstractContextManager[Any]:
+        """Half precision by autocast alone, which is a thread's own: another may compute meanwhile, in what it likes."""
+        half = _HALF.get(self._settings.dtype)
+        if half is not None:
+            return torch.autocast(torch.device(self._device).type, half)
+        return computing("tf32" if self._settings.dtype == "tf32" else "fp32", self._device)
 
     @abstractmethod
     def encode(self, images: Sequence[Image]) -> Sequence[Any]:

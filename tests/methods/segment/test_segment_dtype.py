@@ -63,6 +63,27 @@ def test_the_encoder_alone_is_rounded(backend: str, request: pytest.FixtureReque
     assert seen == [(False, {torch.float32})]
 
 
+@pytest.mark.parametrize(("dtype", "switched"), [("float32", False), ("tf32", True), ("bfloat16", None)])
+def test_half_precision_leaves_the_switches_of_the_process_alone(
+    dtype: str, switched: bool | None, request: pytest.FixtureRequest, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it can compute beside another thread; the others set TF32 while they encode, and set it back."""
+    segmenter = made("sam", request, dtype=dtype)
+    inner, seen = segmenter.encode, []
+
+    def encode(images: Any) -> Any:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return inner(images)
+
+    segmenter.encode = encode
+    for before in (False, True):
+        monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", before)
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not before)
+        answers(segmenter, scenes(2, (40, 40), 1))
+        assert seen.pop() == ((before, not before) if switched is None else (switched, switched))
+        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (before, not before)
+
+
 def test_companions_change_nothing_in_half_precision_either(request: pytest.FixtureRequest, scenes: Scenes) -> None:
     segmenter = made("sam", request, dtype="bfloat16")
     asked = [*scenes(1, (48, 70), 1), *scenes(2, (48, 70), 1), *scenes(3, (48, 70), 1)]
