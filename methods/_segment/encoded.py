@@ -49,7 +49,7 @@ class EncodedOnce(ABC):
             return self.encode(images)
 
     def _numbers(self) -> AbstractContextManager[Any]:
-        """Half precision by autocast alone, which is a thread's own: another may compute meanwhile, in what it likes."""
+        """Half precision by autocast alone, which is a thread's own: another one may compute as it likes meanwhile."""
         half = _HALF.get(self._settings.dtype)
         if half is not None:
             return torch.autocast(torch.device(self._device).type, half)
