@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from amodal_bench.masks.boxes import Window
 from amodal_bench.methods import _squares, inpaint
 from amodal_bench.methods._segment.points import Points
 from amodal_bench.methods._squares import Squares
-from amodal_bench.methods._window import find_window
+from amodal_bench.methods._window import cut_image, find_window
 from amodal_bench.methods.inpaint import Inpaint, InpaintParams
 from amodal_bench.methods.inpaint.condition import to_pixels
 from amodal_bench.types import AmodalQuery, Image, Mask
@@ -204,9 +205,13 @@ def shared(image: Image, count: int, name: str) -> list[AmodalQuery]:
 
 
 def test_a_whole_image_is_brought_to_its_square_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = _squares.cut_image
     calls: list[tuple[int, ...]] = []
-    monkeypatch.setattr(_squares, "cut_image", lambda *given: [calls.append(given[0].shape), cut(*given)][1])
+
+    def cut(image: Image, window: Window, size: int) -> Image:
+        calls.append(image.shape)
+        return cut_image(image, window, size)
+
+    monkeypatch.setattr(_squares, "cut_image", cut)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (120, 160, 3), dtype=np.uint8) for _ in range(2)]
     asked = [*shared(images[0], 4, "a"), *shared(images[1], 3, "b")]

@@ -127,9 +127,9 @@ def painted(params: InpaintParams, scene: tuple[Any, Any], folder: Folders) -> b
     size = 128 if flux else 64
     small = params.model_copy(update={"resolution": size, "backbone": type(params.backbone)()})
     fill = DiffusionFill(folder("fill" if flux else "sd9"), small, "cpu")
-    x, area = (value.repeat(size // 64, 0).repeat(size // 64, 1) for value in condition(
-        *scene, type(params.condition)(), np.random.default_rng(2)
-    ))  # fmt: skip
+    x, area = condition(*scene, type(params.condition)(), np.random.default_rng(2))
+    times = size // 64
+    x, area = x.repeat(times, 0).repeat(times, 1), area.repeat(times, 0).repeat(times, 1)
     return fill(x[None], area[None], [3]).tobytes()
 
 
