@@ -25,12 +25,12 @@ OPTIONS = $(strip $(call option,method,$(METHOD)) $(call option,dataset,$(DATASE
   $(call option,data-root,$(DATA_ROOT)) $(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench score verify measure train ablation report figure tables compare audit doctor list test lint perf gpu fuzz soak clean
+.PHONY: help setup bench score verify measure train ablation report figure tables compare audit doctor list test test-large lint perf gpu fuzz soak clean
 
 help: ## this text
 	@echo "make TARGET [METHOD=m[,m]] [DATASET=d[,d]] [SPLIT=s] [LIMIT=n] [SEED=n[,n]] [ROOT=dir] [DATA_ROOT=dir] [ARGS='...']"
 	@echo
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make bench METHOD=visible DATASET=coco_a ROOT=/data/coco_a"
 
@@ -81,6 +81,9 @@ list: $(VENV)/.installed ## methods, datasets and protocols, and whether they ar
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev ## run the test suite
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-large: $(VENV)/.installed-dev ## the real architectures with random weights on a CPU (ten minutes, 13 GB of memory)
+	$(BIN)/python -m pytest -s -m large --durations=0 tests/methods/inpaint/test_large.py $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

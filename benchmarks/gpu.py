@@ -1,8 +1,8 @@
 """What a CUDA card makes of the methods: speed, memory, and whether its masks are a CPU's.
 
-    python benchmarks/gpu.py conddiff [--out FILE] [--minutes M] [--only STAGE ...] [--cpu-dry-run]
+    python benchmarks/gpu.py conddiff|inpaint [--out FILE] [--minutes M] [--only STAGE ...] [--cpu-dry-run]
 
-Stage by stage into one JSON file (default: gpu-conddiff.json). No stage begins that would not end in four minutes; the
+Stage by stage into one JSON file (default: gpu-METHOD.json). No stage begins that would not end in four minutes; the
 same command goes on with those that are left. Without a card it says so and ends with 2; `--cpu-dry-run` goes through
 all stages at tiny sizes and measures nothing. The parts are in benchmarks/cards/.
 """

@@ -41,6 +41,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(before)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes gigabytes and minutes runs where it is asked for."""
+    if "large" not in config.getoption("markexpr"):
+        for item in items:
+            if item.get_closest_marker("large"):
+                item.add_marker(pytest.mark.skip(reason="real sizes take gigabytes and minutes: make test-large"))
+
+
 @pytest.fixture
 def plugins() -> Path:
     """Folder of small plugins: the dataset `squares`, the method `dilate`, ..."""

@@ -60,6 +60,20 @@ def test_every_stage_but_the_killed_training_runs_on_a_cpu(tmp_path: Path, capsy
     assert json.loads(out.read_bytes()) == record
 
 
+def test_every_stage_of_inpaint_runs_on_a_cpu(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    pytest.importorskip("segment_anything")
+    out = tmp_path / "figures.json"
+    assert main(["inpaint", "--cpu-dry-run", "--minutes", "60", "--out", str(out)]) == 0
+    record = json.loads(out.read_bytes())
+    assert record["left"] == []
+    assert record["stages"]["masks by device"]["identical"] == 12  # of one device with itself
+    assert record["stages"]["contract"]["held"] is True
+    model = record["stages"]["sd15 float16 1 guided"]
+    assert model["batch_s"] == pytest.approx(model["latents_s"] + model["decode_s"])
+    assert model["tflop_an_instance"] > 0
+
+
 def test_a_stage_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, capsys: Capture) -> None:
     assert main(["conddiff", "--cpu-dry-run", "--out", str(tmp_path / "f.json"), "--only", "speed"]) == 2
     assert capsys.readouterr().err.startswith("--only speed: no stage begins so. Stages: limits, operations, sampling")

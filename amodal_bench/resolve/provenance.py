@@ -15,6 +15,7 @@ from amodal_bench.files.package import PACKAGE
 _PACKAGES = (
     "amodal-bench", "numpy", "pandas", "pyarrow", "pycocotools", "pillow", "scipy", "torch", "torchvision", "timm",
     "diffusers", "transformers", "accelerate", "segment-anything", "opencv-python-headless", "safetensors",
+    "bitsandbytes",
 )  # fmt: skip
 
 

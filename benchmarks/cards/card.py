@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from amodal_bench.errors import Refused
+from amodal_bench.methods._precision import computing
 from amodal_bench.methods.conddiff.params import Precision
-from amodal_bench.methods.conddiff.precision import computing
 from amodal_bench.resolve import provenance
 
 GIB, TERA = 2**30, 1e12

@@ -12,7 +12,7 @@ from stages import Record, Stage
 from amodal_bench.errors import Refused
 
 # What can be measured -> the module beside this one whose `stages(device, dry)` says how.
-METHODS = {"conddiff": "conddiff_card"}
+METHODS = {"conddiff": "conddiff_card", "inpaint": "inpaint_card"}
 MINUTES = 4.0
 
 

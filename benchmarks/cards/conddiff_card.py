@@ -19,10 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import amodal_bench as ab
+from amodal_bench.methods._precision import computing
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams
 from amodal_bench.methods.conddiff.network import Network, normalised
 from amodal_bench.methods.conddiff.params import Precision
-from amodal_bench.methods.conddiff.precision import NetworkStep, compiled_step, computing
+from amodal_bench.methods.conddiff.precision import NetworkStep, compiled_step
 from amodal_bench.methods.conddiff.sampler import Noise, sample
 from amodal_bench.types import AmodalQuery
 

@@ -13,13 +13,13 @@ import torch
 from card import forget_peak, on_card, peak_gib, seconds
 from safetensors import safe_open
 
+from amodal_bench.methods._precision import computing
 from amodal_bench.methods._training.chance import Chance
 from amodal_bench.methods._training.checkpoints import Checkpoints
 from amodal_bench.methods.conddiff.diffusion import diffuse, draw_times, log_snr
 from amodal_bench.methods.conddiff.loss import structure_loss
 from amodal_bench.methods.conddiff.network import Network, normalised
 from amodal_bench.methods.conddiff.params import CondDiffParams, CondDiffTraining, Precision
-from amodal_bench.methods.conddiff.precision import computing
 
 STEPS, EPOCHS, PATIENCE = 50, 5, 120.0  # of the training that is killed; seconds until its first checkpoint
 

@@ -99,10 +99,10 @@ class SamSegmenter(EncodedOnce):
     """A loaded SAM and how it is asked."""
 
     def __init__(self, sam: Sam, settings: Segmenter, device: str, batch: int) -> None:
-        super().__init__(batch)
+        super().__init__(settings, device, batch)
         self.sam = sam.eval().to(device)
-        self._settings, self._device = settings, device
         self._resize = Resize(sam.image_encoder.img_size)
+        self._compiled(self.sam.image_encoder)
 
     @classmethod
     def load(cls, settings: Segmenter, path: Path, device: str, batch: int) -> Self:
@@ -113,7 +113,7 @@ class SamSegmenter(EncodedOnce):
         """As `EncodedOnce` says."""
         shown = [torch.from_numpy(self._resize.apply_image(image)).permute(2, 0, 1) for image in images]
         batch = torch.stack([self.sam.preprocess(image.to(self._device)) for image in shown])
-        features = self.sam.image_encoder(batch)
+        features = self.sam.image_encoder(batch).float()
         return [Embedded(features[k : k + 1], tuple(image.shape[1:])) for k, image in enumerate(shown)]
 
     def decode(self, embedded: Embedded, points: Points, visible: Mask) -> Logits:

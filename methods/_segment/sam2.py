@@ -95,9 +95,10 @@ class Sam2Segmenter(EncodedOnce):
     def __init__(
         self, model: Sam2Model, processor: Sam2ImageProcessor, settings: Segmenter, device: str, batch: int
     ) -> None:
-        super().__init__(batch)
+        super().__init__(settings, device, batch)
         self.model = model.eval().to(device)
-        self._processor, self._settings, self._device = processor, settings, device
+        self._processor = processor
+        self._compiled(self.model.vision_encoder)
 
     @classmethod
     def load(cls, settings: Segmenter, path: Path, device: str, batch: int) -> Self:
@@ -113,7 +114,7 @@ class Sam2Segmenter(EncodedOnce):
             for image in images
         ]
         batch = torch.cat([image["pixel_values"] for image in shown]).to(self._device)
-        levels = self.model.get_image_embeddings(batch)
+        levels = [level.float() for level in self.model.get_image_embeddings(batch)]
         return [[level[k : k + 1] for level in levels] for k in range(len(images))]
 
     def decode(self, embedding: Embedding, points: Points, visible: Mask) -> Logits:

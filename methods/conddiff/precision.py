@@ -1,36 +1,15 @@
-"""In which numbers the network computes, and the network's step with its parts compiled."""
+"""The network's step with its parts compiled."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .network import Network
-from .params import Precision
 from .pcn import run_block
 
 NetworkStep = Callable[[Tensor, Tensor, Tensor], Tensor]  # stem, x_t, log-SNR to logits
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@contextmanager
-def computing(precision: Precision, device: str) -> Iterator[None]:
-    """The network's numbers in this block; the switches of torch are as before after it.
-
-    torch lets a GPU's convolutions, not its matrix products, round to TF32 unless told otherwise, so `fp32` has to be
-    said too. Autocast leaves sums and products of float32 alone, so the sampler's own arithmetic stays in it.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
-    kind = torch.device(device).type
-    try:
-        with torch.autocast(kind, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST):
-            yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def compiled_step(network: Network) -> NetworkStep:

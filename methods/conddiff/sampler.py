@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from amodal_bench.methods._precision import computing
+
 from .diffusion import Step, keep_probability, noised, predicted_mask, reverse_steps, ust
 from .ensemble import Ensemble, constrained
 from .network import Network, normalised
 from .params import CondDiffParams
-from .precision import NetworkStep, computing
+from .precision import NetworkStep
 
 
 class Noise:

@@ -92,13 +92,26 @@ def source(settings: Backbone) -> WeightsSource:
     return WeightsSource(title, licence, size, _download(settings))
 
 
+def vae_source(name: str) -> WeightsSource:
+    """The same of a VAE of its own."""
+    if not _pretrained.is_hub_id(name):
+        hint = "put the folder of a VAE in the layout of diffusers (config.json and weights) at {folder}"
+        return WeightsSource("A VAE", "its own", "its own", hint)
+    get = f'hf download {name} --include "config.json" --include "diffusion_pytorch_model.safetensors"'
+    return WeightsSource("A VAE", "see its page", "about 335 MB in float32", f"{get} --local-dir {{folder}}")
+
+
 def _download(settings: Backbone) -> str:
-    """The command that gets what is read, in one precision: repositories hold the same weights several times."""
+    """The command that gets what is read, in one precision: repositories hold the same weights several times.
+
+    The known ones have all of them as .safetensors and some once more as .bin; of others that is not known.
+    """
     if settings.variant:
         included, excluded = [f"*.{settings.variant}.*", "*.json", "*.txt", "*.model"], []
     else:  # what lies beside model_index.json is for other programs
         included, excluded = ["*/*", "model_index.json"], ["*.fp16.*"]
     chosen = [f'--include "{pattern}"' for pattern in included]
+    excluded += ["*.bin"] if settings.model in _KNOWN else []
     chosen += [f'--exclude "{pattern}"' for pattern in ["safety_checker/*", *excluded]]
     revision = [f"--revision {settings.revision}"] if settings.revision else []
     return " ".join(["hf download", settings.model, *revision, *chosen, "--local-dir {folder}"])
@@ -109,8 +122,13 @@ def find(settings: Backbone, weights: Path) -> Path:
     return _pretrained.find(settings.model, source(settings), weights, SHIPPED, settings.revision)
 
 
-def read(folder: Path) -> PipelineKind:
-    """What the folder is; raises `Refused` where it is no pipeline that can inpaint here."""
+def find_vae(name: str, weights: Path) -> Path:
+    """The folder of the VAE that replaces the pipeline's own; as `find`."""
+    return _pretrained.find(name, vae_source(name), weights, SHIPPED)
+
+
+def read(folder: Path, other_vae: Path | None = None) -> PipelineKind:
+    """What the folder is, with another VAE or its own; raises `Refused` where it is no pipeline that can inpaint."""
     index = _json(folder / "model_index.json")
     name = str(index.get("_class_name"))
     if name not in FAMILIES:
@@ -118,13 +136,12 @@ def read(folder: Path) -> PipelineKind:
     family = FAMILIES[name]
     flux = family in ("flux", "fill")
     body = "transformer" if flux else "unet"
-    vae = _json(folder / "vae" / "config.json")
+    part = other_vae or folder / "vae"
+    vae = _json(part / "config.json")
     if not vae.get("block_out_channels"):
-        raise Refused(
-            f"{folder / 'vae'} holds a {vae.get('_class_name')} without block_out_channels: its scale is unknown"
-        )
+        raise Refused(f"{part} holds a {vae.get('_class_name')} without block_out_channels: its scale is unknown")
     factor, latents = 2 ** (len(vae["block_out_channels"]) - 1), int(vae.get("latent_channels", 4))
-    _check(folder / "vae", "makes latents of", latents, (16,) if flux else (4,))
+    _check(part, "makes latents of", latents, (16,) if flux else (4,))
     expected = {"sd": (4, 9), "xl": (4, 9), "flux": (4 * latents,), "fill": (8 * latents + 4 * factor**2,)}[family]
     inputs = int(_json(folder / body / "config.json").get("in_channels", 64 if flux else 4))
     _check(folder / body, "takes", inputs, expected)

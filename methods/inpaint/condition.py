@@ -55,9 +55,14 @@ def compose(obj: Floats, back: Floats, visible: Mask) -> Floats:
 
 
 def x_obj(pixels: Floats, noise: Floats, settings: Condition) -> Floats:
-    """Eq. 9: (1 - s) I + s e, with e of N(0, 1); brought back into [-1, 1] where `clamp`."""
+    """Eq. 9: (1 - s) I + s e, with e of N(0, 1); brought back into [-1, 1] where `clamp`.
+
+    I is the image on [-1, 1], or on [0, 1] where `range` is `unit`; the answer is on [-1, 1] either way.
+    """
     s = np.float32(settings.object_noise)
     noised = (1 - s) * pixels + s * noise
+    if settings.range == "unit":
+        noised += s * (noise - 1)  # 2 ((1 - s) (I + 1) / 2 + s e) - 1
     return np.clip(noised, -1, 1) if settings.clamp else noised
 
 

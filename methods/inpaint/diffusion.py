@@ -1,9 +1,10 @@
 """Repainting an area with a diffusion pipeline (tuning-free paper, Sec. 3.2)."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from .latents import bytes_of, decode, encode, kept_alive, scaled, shrunk
 from .leakage import Leak
 from .params import Denoising, InpaintParams
 from .pipelines import Null, dtype_of, load, set_scheduler
-from .prompts import Texts, embeddings
+from .prompts import Embeddings, Prompt, Texts, embeddings
 
 log = logging.getLogger(__name__)
+
+NEARLY_FULL = 0.9999  # what SDXL's inpainting model card and its pipeline in diffusers begin with
 
 Floats = NDArray[np.float32]
 
@@ -35,20 +38,50 @@ class DiffusionFill:
     not schnell).
     """
 
-    def __init__(self, folder: Path, params: InpaintParams, device: str) -> None:
-        """Read configurations, refuse what cannot work, then read weights; nothing is fetched."""
-        self._params, self._device, self._kind = params, device, read(folder)
+    def __init__(self, folder: Path, params: InpaintParams, device: str, other_vae: Path | None = None) -> None:
+        """Read configurations, refuse what cannot work, then read weights; nothing is fetched.
+
+        `other_vae` is the folder of `backbone.vae`.
+        """
+        self._params, self._device, self._kind = params, device, read(folder, other_vae)
         check_size(folder, self._kind, params.resolution)
         check_outside(self._kind, params.denoising)
-        settings = params.backbone
-        self._texts = Texts(lambda text: embeddings(folder, self._kind, settings, text, device))
-        self._texts.of(text := params.denoising.prompt.replace(PLACE, "object"))  # refused before weights are read
-        self.pipe = load(folder, self._kind, settings, device)
-        set_scheduler(self.pipe, self._kind, settings.scheduler, params.denoising.leakage == "eq7")
-        self._dtype = dtype_of(settings, self._kind, device)
-        self._scale = guidance_scale(self._kind, params.denoising)
-        self._prompt = self._texts.rows([text] * params.forward_batch, self._masked_guidance)
+        start_strength(self._kind, params.denoising)
+        settings, tokens = params.backbone, params.denoising.tokens
+        texts = Texts(lambda text: embeddings(folder, self._kind, settings, Prompt(text, tokens), device))
+        texts.of(self._text)  # refused before weights are read
+        self._begin(load(folder, self._kind, settings, device, other_vae), texts)
+
+    @classmethod
+    def of(cls, pipe: Any, kind: PipelineKind, prompt: Embeddings, params: InpaintParams, device: str) -> Self:
+        """With a pipeline that is on the device already, as `pipelines.load` leaves it, and its prompt's embeddings."""
+        made = cls.__new__(cls)
+        made._params, made._device, made._kind = params, device, kind
+        made._begin(pipe, Texts(lambda _: prompt))
+        return made
+
+    def _begin(self, pipe: Any, texts: Texts) -> None:
+        params, kind = self._params, self._kind
+        self.pipe, self._texts = pipe, texts
+        set_scheduler(pipe, kind, params.backbone.scheduler, params.denoising.leakage == "eq7")
+        self._dtype = dtype_of(params.backbone, kind, self._device)
+        self._strength = start_strength(kind, params.denoising)
+        self._scale = guidance_scale(kind, params.denoising)
+        self._prompt = texts.rows([self._text] * params.forward_batch, self._masked_guidance)
         self._empty = self._encoded_nothing() if self._masked_guidance else None
+        if params.backbone.compile:
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """One batch of nothing: what is compiled is compiled now, and no instance's seconds have it in them."""
+        size, start = self._params.resolution, time.perf_counter()
+        self(np.zeros((1, size, size, 3), np.float32), np.ones((1, size, size), np.bool_), [0])
+        log.info("compiled the inpainting model, warm after %.0f s", time.perf_counter() - start)
+
+    @property
+    def _text(self) -> str:
+        """The settings' prompt; where each instance's category belongs in it, that of any."""
+        return self._params.denoising.prompt.replace(PLACE, "object")
 
     @property
     def _masked_guidance(self) -> bool:
@@ -103,8 +136,7 @@ class DiffusionFill:
         texts = self._texts.rows(prompts, self._masked_guidance) if prompts else self._prompt
         found = self.pipe(
             **self._images(pixels, clean, masked), mask_image=area, **texts, height=size, width=size,
-            strength=denoising.strength if denoising.leakage == "strength" else 1.0,
-            num_inference_steps=denoising.steps, guidance_scale=self._scale,
+            strength=self._strength, num_inference_steps=denoising.steps, guidance_scale=self._scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             callback_on_step_end=self._leak(clean, area, seeds), output_type="latent",
         ).images  # fmt: skip
@@ -154,6 +186,22 @@ def check_outside(kind: PipelineKind, denoising: Denoising) -> None:
             "and its pipeline brings the outside back after every step; take a 9-channel UNet or Flux Fill, or leave "
             "keep_outside out"
         )
+
+
+def start_strength(kind: PipelineKind, denoising: Denoising) -> float:
+    """The stock pipelines' `strength`: the share of the steps that is run, 1 is from pure noise.
+
+    Raises `Refused` where no step is left of `full_strength`.
+    """
+    if denoising.leakage == "strength":
+        return denoising.strength
+    full = denoising.full_strength or (NEARLY_FULL if kind.family == "xl" else 1.0)
+    if int(denoising.steps * full) < 1:
+        raise Refused(
+            f"full_strength {full} of {denoising.steps} step(s) is no step at all: raise denoising.steps, or set "
+            "denoising.full_strength=1 for pure noise"
+        )
+    return full
 
 
 def guidance_scale(kind: PipelineKind, denoising: Denoising) -> float:

@@ -19,21 +19,23 @@ class Condition(Settings):
     `background` replaces all that is not visible object: pixels drawn from the object's joint colour histogram and
     blurred (`hist`), the object's mean colour, black, white, or the image as it is. `blur` is the Gaussian's sigma as
     a share of the resolution. `object_noise` is the weight of N(0, 1) noise in the object's pixels on [-1, 1] (Eq. 9),
-    which `clamp` brings back into range. `area` is what may be repainted (M, Eq. 10): the convex hull of the visible
-    mask, the mask itself, its box, or everything; grown by `grow` times the longer side of the visible box (a disk),
-    and without the visible pixels where `keep_visible`.
+    which `clamp` brings back into range; `range` says on which numbers Eq. 9 is meant: those of the model, [-1, 1]
+    (`signed`), or [0, 1] (`unit`), where the same noise is twice as loud beside the image. `area` is what may be
+    repainted (M, Eq. 10): the convex hull of the visible mask, the mask itself, its box, or everything; grown by `grow`
+    times the longer side of the visible box (a disk), and without the visible pixels where `keep_visible`.
 
     Ours, not the paper's: `within` cuts M, and what is answered beside the visible mask, to where `things` are seen
     (the object's own pixels among them) or to `occluders`, which are other things that adjoin what is seen of it. The
     area `occluders` is all of these.
     """
 
-    added_names: ClassVar = ("within",)
+    added_names: ClassVar = ("range", "within")
 
     background: Literal["hist", "mean", "black", "white", "image"] = "hist"
     blur: float = Field(default=1 / 64, ge=0, le=1)
     object_noise: float = Field(default=0.3, ge=0, le=1)
     clamp: bool = True
+    range: Literal["signed", "unit"] = "signed"
     area: Literal["hull", "visible", "bbox", "full", "occluders"] = "hull"
     grow: float = Field(default=0.0, ge=0, le=4)
     keep_visible: bool = False
@@ -54,9 +56,13 @@ class Denoising(Settings):
     Flux do, 9-channel ones do not). `guidance`: Eq. 11 with weight w = `guidance_weight` on the mask condition
     (9-channel UNets only), the library's own guidance (`text`; its scale is 1 + w, for Flux w itself), or none;
     `null_mask` is the unconditional row's mask: everything to be painted, nothing, or the same mask with an empty
-    image. `prompt` may hold {category}, for which each instance's category stands.
+    image. `prompt` may hold {category}, for which each instance's category stands. `full_strength` is the library's
+    `strength` where `off` and `eq7` begin with nothing given: 1 is pure noise; None: .9999 for SDXL, as its model card
+    and its pipeline have it, which begins one step later from the image under nearly as much noise, else 1. `tokens` is
+    the length that Flux's prompt is filled up to for T5; None: the library's 512, of which schnell takes at most 256.
     """
 
+    added_names: ClassVar = ("full_strength", "tokens")
     old_names: ClassVar = {"w": "guidance_weight"}
     kept_names: ClassVar = {"guidance_weight": "w"}
 
@@ -67,7 +73,9 @@ class Denoising(Settings):
     guidance: Literal["mask", "text", "none"] = "mask"
     guidance_weight: float = Field(default=0.75, ge=0)
     null_mask: Literal["full", "zero", "keep"] = "full"
+    full_strength: float | None = Field(default=None, gt=0, le=1)
     prompt: str = ""
+    tokens: int | None = Field(default=None, ge=1, le=512)
 
     @field_validator("leakage", mode="before")
     @classmethod
@@ -89,20 +97,29 @@ class Denoising(Settings):
 class Backbone(Settings):
     """The inpainting pipeline: a diffusers folder below the tree of weights, or a hub id that was downloaded.
 
-    `dtype` auto: float32 on a CPU, on a GPU float16 (bfloat16 for Flux). `scheduler` None: the folder's own, else a
-    class name of diffusers. `quantize` int8 needs a GPU, the extra `quant` and a `forward_batch` of 1. `tiling` and
-    `slicing` of the VAE and `offload` of idle parts save memory; tiling changes pixels.
+    `dtype` auto: float32 on a CPU, on a GPU float16 (bfloat16 for Flux). SDXL's own VAE overflows in float16 and is
+    kept in float32 there; `vae` is another one in its place, a folder or hub id, such as one made for float16.
+    `scheduler` None: the folder's own, else a class name of diffusers. `quantize` int8 needs a GPU, the extra `quant`
+    and a `forward_batch` of 1. `tiling` and `slicing` of the VAE and `offload` of idle parts save memory; tiling
+    changes pixels. `channels_last` (the memory layout), `fused_qkv` (one matrix product for an attention's three) and
+    `compile` (the denoising network and the VAE's decoder, when they are loaded) save time; all of them may change the
+    last bits.
     """
+
+    added_names: ClassVar = ("vae", "channels_last", "fused_qkv")
 
     model: str = "diffusers/stable-diffusion-xl-1.0-inpainting-0.1"
     revision: str | None = None
     variant: str | None = None
+    vae: str | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     scheduler: str | None = None
     quantize: Literal["none", "int8"] = "none"
     offload: bool = False
     tiling: bool = False
     slicing: bool = False
+    channels_last: bool = False
+    fused_qkv: bool = False
     compile: bool = False
 
 

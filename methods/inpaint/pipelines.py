@@ -1,6 +1,5 @@
 """The stock inpainting pipelines of diffusers with the one place where Eq. 11 comes in; loading them from a folder."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from amodal_bench.errors import Refused, UnknownName
+from amodal_bench.files.documents import parse_json
 
 from .backbones import Family, PipelineKind
 from .params import Backbone
+from .placing import current, placed, quantized
 
 # Steps of these depend on the last latents alone, so latents may be changed between them.
 _MEMORYLESS = ("DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler")
@@ -75,12 +76,13 @@ class FillFlux(FluxFillPipeline):
         return super().prepare_mask_latents(mask, self.masked, *args, **named)
 
 
-_CLASSES: dict[Family, Any] = {"sd": InpaintSd, "xl": InpaintXl, "flux": InpaintFlux, "fill": FillFlux}
+_VAES = ("AutoencoderKL", "AutoencoderTiny")
+CLASSES: dict[Family, Any] = {"sd": InpaintSd, "xl": InpaintXl, "flux": InpaintFlux, "fill": FillFlux}
 _TEXTS: dict[Family, tuple[str, ...]] = {
     "sd": ("text_encoder", "tokenizer"),
     **dict.fromkeys(("xl", "flux", "fill"), ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")),
 }
-_WITHOUT: dict[Family, dict[str, Any]] = {
+WITHOUT: dict[Family, dict[str, Any]] = {
     "sd": {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False},
     "xl": {"feature_extractor": None, "image_encoder": None, "add_watermarker": False},
     "flux": {"feature_extractor": None, "image_encoder": None},
@@ -97,24 +99,28 @@ def dtype_of(settings: Backbone, kind: PipelineKind, device: str) -> torch.dtype
     return torch.bfloat16 if kind.flux else torch.float16
 
 
-def load(folder: Path, kind: PipelineKind, settings: Backbone, device: str) -> Any:
-    """The pipeline without its text encoders, on the device, silent."""
+def load(folder: Path, kind: PipelineKind, settings: Backbone, device: str, other_vae: Path | None = None) -> Any:
+    """The pipeline without its text encoders, on the device, silent; `other_vae` is a folder, for its own VAE."""
     dtype = dtype_of(settings, kind, device)
-    without = dict.fromkeys(_TEXTS[kind.family])
-    pipe = _from_folder(folder, kind, settings, dtype, **without, **_quantized(kind, settings, device))
-    if dtype == torch.float16 and pipe.vae.config.force_upcast:
-        pipe.vae.to(torch.float32)  # it overflows in float16
-    if settings.tiling:
-        pipe.vae.enable_tiling()
-    if settings.slicing:
-        pipe.vae.enable_slicing()
-    if settings.offload and device != "cpu":
-        pipe.enable_model_cpu_offload(device=device)
-    else:
-        pipe.to(device)
-    if settings.compile:
-        getattr(pipe, kind.body).compile()
-    return pipe
+    parts: dict[str, Any] = dict.fromkeys(_TEXTS[kind.family])
+    parts |= quantized(kind, settings, device)
+    if other_vae:
+        parts["vae"] = _vae(other_vae, dtype)
+    with current(device):
+        pipe = _from_folder(folder, kind, settings, dtype, **parts)
+    return placed(pipe, kind, settings, device)
+
+
+def _vae(folder: Path, dtype: torch.dtype) -> Any:
+    """A VAE from a folder of its own."""
+    _silence()
+    name = parse_json((folder / "config.json").read_bytes()).get("_class_name", "AutoencoderKL")
+    if name not in _VAES:
+        raise Refused(f"backbone.vae {folder} holds a {name}, expected one of {', '.join(_VAES)}")
+    try:
+        return getattr(diffusers, name).from_pretrained(str(folder), local_files_only=True, dtype=dtype)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise Refused(f"backbone.vae {folder} cannot be loaded: {error}") from error
 
 
 def load_texts(folder: Path, kind: PipelineKind, settings: Backbone, device: str) -> Any:
@@ -125,13 +131,11 @@ def load_texts(folder: Path, kind: PipelineKind, settings: Backbone, device: str
 
 
 def _from_folder(folder: Path, kind: PipelineKind, settings: Backbone, dtype: torch.dtype, **parts: Any) -> Any:
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
+    _silence()
     try:
-        pipe = _CLASSES[kind.family].from_pretrained(
+        pipe = CLASSES[kind.family].from_pretrained(
             str(folder), local_files_only=True, variant=settings.variant, dtype=dtype,
-            **_WITHOUT[kind.family], **parts,
+            **WITHOUT[kind.family], **parts,
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Refused(f"{folder} cannot be loaded: {error}{_hint(folder, settings)}") from error
@@ -139,29 +143,16 @@ def _from_folder(folder: Path, kind: PipelineKind, settings: Backbone, dtype: to
     return pipe
 
 
+def _silence() -> None:
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+
+
 def _hint(folder: Path, settings: Backbone) -> str:
     if settings.variant or not any(folder.glob("*/*.fp16.*")):
         return ""
     return "\nThe folder has files of the variant fp16: --set backbone.variant=fp16 reads them"
-
-
-def _quantized(kind: PipelineKind, settings: Backbone, device: str) -> dict[str, Any]:
-    if settings.quantize == "none":
-        return {}
-    if device == "cpu" or not kind.flux or find_spec("bitsandbytes") is None:
-        raise Refused(
-            "backbone.quantize=int8 is for Flux on a GPU with the package bitsandbytes; "
-            f"this is {kind.family} on {device}: set backbone.quantize=none"
-        )
-    from diffusers.quantizers import PipelineQuantizationConfig
-
-    return {
-        "quantization_config": PipelineQuantizationConfig(
-            quant_backend="bitsandbytes_8bit",
-            quant_kwargs={"load_in_8bit": True},
-            components_to_quantize=[kind.body],
-        )
-    }
 
 
 def set_scheduler(pipe: Any, kind: PipelineKind, name: str | None, memoryless: bool) -> None:

@@ -23,7 +23,7 @@ def test_the_neighbours_are_prepared_and_finished_while_a_part_is_worked_on() ->
     threads: set[tuple[str, int]] = set()
 
     def prepare(part: int) -> int:
-        threads.add(("beside", threading.get_ident()))
+        threads.add(("before", threading.get_ident()))
         prepared[part].set()
         return part
 
@@ -35,13 +35,38 @@ def test_the_neighbours_are_prepared_and_finished_while_a_part_is_worked_on() ->
         return part
 
     def finish(part: int, _: int) -> int:
-        threads.add(("beside", threading.get_ident()))
+        threads.add(("behind", threading.get_ident()))
         finished[part].set()
         return part
 
     assert overlapped(range(4), prepare, work, finish) == [0, 1, 2, 3]
-    assert sorted(name for name, _ in threads) == ["beside", "here"]
+    assert sorted(name for name, _ in threads) == ["before", "behind", "here"]
+    assert len({ident for _, ident in threads}) == 3
     assert ("here", threading.get_ident()) in threads
+
+
+def test_several_are_prepared_at_once_where_asked_for_and_still_come_in_order() -> None:
+    """Two wait for each other, so one thread alone would wait for ever; the later one is ready first."""
+    second, prepared = threading.Event(), []
+
+    def prepare(part: int) -> int:
+        if part == 0:
+            assert second.wait(PATIENCE)
+        if part == 1:
+            second.set()
+        prepared.append(part)
+        return part
+
+    worked: list[int] = []
+
+    def work(part: int) -> int:
+        assert max(prepared) <= part + 2, "no more than two ahead"
+        worked.append(part)
+        return part
+
+    assert overlapped(range(5), prepare, work, lambda ready, _: ready, ahead=2) == [0, 1, 2, 3, 4]
+    assert worked == [0, 1, 2, 3, 4]
+    assert prepared.index(1) < prepared.index(0)
 
 
 @pytest.mark.parametrize("stage", ["prepare", "work", "finish"])

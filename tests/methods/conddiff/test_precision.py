@@ -11,9 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 
+from amodal_bench.methods._precision import computing  # noqa: E402
 from amodal_bench.methods.conddiff import CondDiff, CondDiffParams  # noqa: E402
 from amodal_bench.methods.conddiff.params import Precision  # noqa: E402
-from amodal_bench.methods.conddiff.precision import compiled_step, computing  # noqa: E402
+from amodal_bench.methods.conddiff.precision import compiled_step  # noqa: E402
 from amodal_bench.methods.conddiff.sampler import Noise  # noqa: E402
 from amodal_bench.store.spec import resolved  # noqa: E402
 from tests.methods.conddiff.test_method import queries  # noqa: E402

@@ -100,6 +100,21 @@ def test_noise_has_the_weight_s_and_the_image_the_rest(s: float) -> None:
     assert np.abs(held).max() <= 1 < np.abs(free).max() + (s < 0.2)
 
 
+def test_the_range_is_that_of_the_numbers_that_the_noise_is_added_to() -> None:
+    """On [0, 1] plain arithmetic there and the way back: the same noise is twice as loud on [-1, 1]."""
+    pixels = seeded().uniform(-1, 1, (40, 40, 3)).astype(np.float32)
+    noise = seeded(4).standard_normal(pixels.shape, dtype=np.float32)
+    unit = (1 - 0.3) * (pixels.astype(np.float64) + 1) / 2 + 0.3 * noise
+    free = x_obj(pixels, noise, Condition(range="unit", clamp=False))
+    np.testing.assert_allclose(free, 2 * unit - 1, atol=1e-6)
+    held = x_obj(pixels, noise, Condition(range="unit"))
+    np.testing.assert_allclose(held, 2 * unit.clip(0, 1) - 1, atol=1e-6)
+    quiet = x_obj(pixels, noise, Condition(range="unit", object_noise=0))
+    np.testing.assert_allclose(quiet, pixels, atol=1e-6)
+    signed = x_obj(pixels, noise, Condition(clamp=False))
+    assert np.abs(free - signed).mean() > 0.2
+
+
 # The background
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("transformers")
 from amodal_bench.methods.inpaint.latents import bytes_of, encode, kept_alive, scaled, shrunk  # noqa: E402
 
 FAMILIES = ["sd9", "sd4", "xl", "flux", "fill", "nano"]
+FULL = {"xl": 0.9999}  # what diffusers' own SDXL pipeline has as its default
 BLIND = ["sd4", "flux"]  # never see the area: the stock pipeline keeps the outside
 SCHEDULERS = ["DDIMScheduler", "EulerDiscreteScheduler", "PNDMScheduler"]
 Make = Callable[..., Any]
@@ -91,6 +92,8 @@ def test_more_than_a_batch_is_an_error(fill: Make, scenes: Make) -> None:
         ("sd9", {"backbone": {"scheduler": "EulerDiscreteScheduler"}}, 6),
         ("sd4", {"backbone": {"scheduler": "PNDMScheduler"}}, 7), ("xl", {}, 6), ("fill", {}, 6),
         ("flux", {"leakage": "eq7"}, 20), ("sd9", {"strength": 1.0}, 20), ("sd9", {"strength": 0.05}, 1),
+        ("xl", {"leakage": "off"}, 19), ("xl", {"leakage": "eq7"}, 19),
+        ("xl", {"leakage": "off", "full_strength": 1.0}, 20), ("sd9", {"leakage": "off", "full_strength": 0.9999}, 19),
     ],
 )  # fmt: skip
 def test_how_often_the_network_is_called(
@@ -125,7 +128,7 @@ def test_without_guidance_the_stock_pipeline_is_what_runs(
         monkeypatch.setattr(pipe.vae, "encode", lambda x: SimpleNamespace(latents=mode(x).latent_dist.mode()))
     wanted = pipe(
         **given, **prompt, mask_image=area, height=pixels.shape[2], width=pixels.shape[3], num_inference_steps=7,
-        strength=0.3 if leakage == "strength" else 1.0, guidance_scale=1.0, output_type="latent",
+        strength=0.3 if leakage == "strength" else FULL.get(name, 1.0), guidance_scale=1.0, output_type="latent",
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).images  # fmt: skip
     if loaded._kind.flux:
@@ -165,6 +168,34 @@ def test_the_outside_can_be_kept(name: str, scheduler: str, fill: Make, tensors:
 def test_strength_1_is_leakage_off(name: str, fill: Make, tensors: Make) -> None:
     full, off = fill(name, strength=1.0, steps=4), fill(name, leakage="off", steps=4)
     assert torch.equal(full.latents(*tensors(name, 1)), off.latents(*tensors(name, 1)))
+
+
+def test_sdxl_without_leakage_is_the_stock_call_with_its_own_strength(
+    fill: Make, tensors: Make, recorded: Make
+) -> None:
+    """Its default begins one step later from the image under nearly all the noise there is; 1 is noise alone."""
+    import inspect
+
+    assert inspect.signature(fill("xl").pipe.__call__).parameters["strength"].default == FULL["xl"]
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(tensors("xl", 1)[2][0]))
+    near = {}
+    for full in (None, 1.0):
+        loaded = fill("xl", leakage="off", full_strength=full, guidance="none")
+        with recorded(loaded.pipe) as calls:
+            loaded.latents(*tensors("xl", 1))
+        near[full] = torch.allclose(calls[0][0][:, :4], noise * loaded.pipe.scheduler.init_noise_sigma, atol=1e-6)
+    assert near == {None: False, 1.0: True}
+
+
+def test_a_full_strength_that_leaves_no_step_is_refused(folder: Make) -> None:
+    from amodal_bench.errors import Refused
+    from amodal_bench.methods.inpaint.diffusion import DiffusionFill
+
+    from .conftest import parameters
+
+    told = r"full_strength 0\.9999 of 1 step\(s\) is no step at all: .*set denoising\.full_strength=1 for pure noise"
+    with pytest.raises(Refused, match=told):
+        DiffusionFill(folder("xl"), parameters("xl", leakage="off", steps=1), "cpu")
 
 
 def test_flux_starts_from_equation_9(fill: Make, tensors: Make, recorded: Make) -> None:

@@ -19,6 +19,8 @@ REGISTRY = Registry()
 # inpaint-nano and its ablations, which ship, have a page and tests of their own.
 NAMES = [name for name in presets.preset_names() if name.startswith("inpaint-") and not name.startswith("inpaint-nano")]
 PLAIN = ["inpaint-sd15", "inpaint-sd2", "inpaint-sdxl", "inpaint-flux"]
+# Written out, so that their keys say it, though it is what SDXL begins with anyway.
+FULL = {"denoising.full_strength": 0.9999}
 PAGE = Path(__file__).parents[3] / "docs" / "inpaint.md"
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -80,23 +82,31 @@ def test_resolution_and_model_are_the_backbones(name: str) -> None:
     assert params(name).resolution == sizes.get(name, 1024)
     assert params(name).denoising.guidance_weight == (1.5 if name == "inpaint-flux" else 0.75)
     assert params(name).denoising.guidance == ("text" if name == "inpaint-flux" else "mask"), "Flux sees no mask"
-    assert set(changes(name)) <= {"resolution", "backbone.model", "denoising.guidance_weight", "denoising.guidance"}
+    assert params(name).denoising.tokens == (256 if name == "inpaint-flux" else None), "the most that schnell takes"
+    denoising = {f"denoising.{key}" for key in ("guidance_weight", "guidance", "tokens")}
+    assert set(changes(name)) <= {"resolution", "backbone.model", *denoising}
     assert params(name).region.mode == "none"
 
 
 @pytest.mark.parametrize("base", PLAIN)
 def test_variants_change_one_thing(base: str) -> None:
     assert changes(f"{base}-crop", base) == {"region.mode": "square"}
-    assert changes(f"{base}-eq7", base) == {"denoising.leakage": "eq7"}
+    begun = FULL if base == "inpaint-sdxl" else {}
+    assert changes(f"{base}-eq7", base) == {"denoising.leakage": "eq7", **begun}
     assert params(f"{base}-crop").region.enlarge == 2
 
 
+def test_flux_in_8_bits_is_flux_otherwise() -> None:
+    assert changes("inpaint-flux-int8", "inpaint-flux") == {"backbone.quantize": "int8"}
+
+
 def test_ablations_take_one_part_away() -> None:
-    assert changes("inpaint-sdxl-no-leakage") == {"denoising.leakage": "off"}
+    assert changes("inpaint-sdxl-no-leakage") == {"denoising.leakage": "off", **FULL}
     assert changes("inpaint-sdxl-no-background") == {"condition.background": "black"}
     assert changes("inpaint-sdxl-no-mask") == {"condition.area": "visible"}
     assert changes("inpaint-baseline-sdxl") == {
         "denoising.leakage": "off",
+        **FULL,
         "condition.background": "image",
         "condition.object_noise": 0,
         "condition.area": "bbox",
@@ -106,7 +116,7 @@ def test_ablations_take_one_part_away() -> None:
 
 def test_off_needs_no_quotes() -> None:
     """YAML reads a bare off as false; `--set denoising.leakage=off` must work."""
-    given, _ = presets.parse_changes(["denoising.leakage=off"])
+    given, _ = presets.parse_changes(["denoising.leakage=off", "denoising.full_strength=.9999"])
     assert find_preset("inpaint", REGISTRY, given).params == params("inpaint-sdxl-no-leakage")
 
 
@@ -143,7 +153,7 @@ def test_list_shows_every_preset(cli: Cli) -> None:
 def test_the_page_names_every_preset_and_every_parameter() -> None:
     page = PAGE.read_text()
     assert [name for name in NAMES if name not in page] == []
-    for group in ("condition", "denoising"):
+    for group in ("condition", "denoising", "backbone"):
         names = type(getattr(InpaintParams(), group)).model_fields
         assert [name for name in names if f"{group}.{name}" not in page] == []
 
