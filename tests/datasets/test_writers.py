@@ -133,18 +133,18 @@ IDS = {  # of the scenes 000000/0 and 000001/0
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_synthetic_scenes_come_back(format: str, tmp_path: Path) -> None:
-    trip = travel(source("synthetic", split="train", resolution=64, size=50), format, tmp_path / "out")
+    trip = travel(source("synthetic", split="train", resolution=64, size=25), format, tmp_path / "out")
     check(trip, format)
-    assert len(trip.ids) == 50
+    assert len(trip.ids) == 25
     assert list(trip.target.ids()) == list(trip.ids.values())
     assert trip.images_and_annotations()[:2] == IDS[format]
     numbers = [int(id.split("/")[0].split(":")[0]) for id in trip.images_and_annotations()]
-    assert numbers == list(range(50))
+    assert numbers == list(range(25))
 
 
 @pytest.mark.parametrize("format", ["coco_a", "kins-2020"])
 def test_polygons_of_full_size_scenes_come_back(format: str, tmp_path: Path) -> None:
-    check(travel(source("synthetic", split="train", size=50), format, tmp_path / "out"), format)
+    check(travel(source("synthetic", split="train", size=25), format, tmp_path / "out"), format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
