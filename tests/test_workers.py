@@ -234,15 +234,17 @@ def test_a_signal_that_is_ignored_stays_ignored(job: Any, plugins: Path, tmp_pat
 # A run folder has one master.
 
 
-def test_a_second_command_waits_for_the_first_and_shows_its_table(command: Any, job: Any) -> None:
-    first = command("slow", SLOW_SECONDS="0.3")
+def test_a_second_command_waits_for_the_first_and_shows_its_table(command: Any, job: Any, tmp_path: Path) -> None:
+    first = command("slow", SLOW_UNTIL=str(tmp_path / "go on"))
     folder = job("slow").folder
     until(lambda: folder.exists)
     second = command("slow")
+    warned = second.stderr.readline()
+    assert re.search(rf"is being worked on by process {first.pid} on \S+: waiting for it", warned)
+    (tmp_path / "go on").touch()
     said, warned = second.communicate()
     assert first.wait() == 0
     assert second.returncode == 0, warned
-    assert re.search(rf"is being worked on by process {first.pid} on \S+: waiting for it", warned)
     assert "mIoU_full" in said
     assert folder.record()["counts"]["done"] == 24
 
@@ -258,11 +260,12 @@ def test_a_second_command_takes_over_from_one_that_is_killed(command: Any, job: 
     assert folder.record()["status"] == "complete"
 
 
-def test_fresh_does_not_delete_what_others_are_at(command: Any, job: Any) -> None:
-    first = command("slow", SLOW_SECONDS="0.3")
+def test_fresh_does_not_delete_what_others_are_at(command: Any, job: Any, tmp_path: Path) -> None:
+    first = command("slow", SLOW_UNTIL=str(tmp_path / "go on"))
     until(lambda: job("slow").folder.exists)
     with pytest.raises(Refused, match=rf"worked on by process {first.pid} on .*: --fresh would delete its work"):
         run.bench(job("slow"), fresh=True)
+    (tmp_path / "go on").touch()
     assert first.wait() == 0
     here = f"worked on by process {os.getpid()} on .*: --fresh would delete its work"
     with Journal(job("slow").folder.path, "a-worker-elsewhere"), pytest.raises(Refused, match=here):
