@@ -77,10 +77,11 @@ doctor: $(VENV)/.installed ## check this machine, or DATASET's files
 list: $(VENV)/.installed ## methods, datasets and protocols, and whether they are ready
 	$(RUN) list $(ARGS)
 
-# One process a core with one thread each: two processes of two threads on two cores run ten times slower.
+# One process a core with one thread each: two processes of two threads on two cores run ten times slower. A file's tests
+# share what they make once, so they stay together.
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-dev ## run the test suite
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-large: $(VENV)/.installed-dev ## the real architectures with random weights on a CPU (ten minutes, 13 GB of memory)
 	$(BIN)/python -m pytest -s -m large --durations=0 tests/methods/inpaint/test_large.py $(ARGS)

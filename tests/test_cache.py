@@ -49,8 +49,8 @@ for damage in [*DAMAGES.values(), *flips()]:
 
 def flips() -> Iterator[Callable[[bytes], bytes]]:
     """One bit at a time, all over the file."""
-    for index in range(60):
-        yield partial(_flipped, index / 60)
+    for index in range(24):
+        yield partial(_flipped, index / 24)
 
 
 def _flipped(fraction: float, whole: bytes) -> bytes:

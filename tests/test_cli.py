@@ -122,7 +122,7 @@ def test_one_root_for_two_datasets_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "--root is one dataset's folder, but 2 were asked for: use --data-root" in done.stderr
 
 
-def test_workers_take_their_shard_from_slurm(cli: Cli, process: Cli, squares: list[str], tmp_path: Path) -> None:
+def test_workers_take_their_shard_from_slurm(cli: Cli, squares: list[str], tmp_path: Path) -> None:
     command = ("bench", "--method", "dilate", *squares, "--results", tmp_path / "r")
     cli(*command, "--limit", "1")
     folder = next((tmp_path / "r").glob("*/*/*/*"))
@@ -133,7 +133,7 @@ def test_workers_take_their_shard_from_slurm(cli: Cli, process: Cli, squares: li
     refused = cli("worker", folder, *plugins)
     assert "worker needs --shard i/n, or RANK and WORLD_SIZE, or SLURM_PROCID and SLURM_NTASKS" in refused.stderr
     for number in "01":
-        done = process("worker", folder, *plugins, SLURM_PROCID=number, SLURM_NTASKS="2")
+        done = cli("worker", folder, *plugins, SLURM_PROCID=number, SLURM_NTASKS="2")
         assert done.returncode == 0, done.stderr
     assert "24 on disk" in cli(*command).stdout
 

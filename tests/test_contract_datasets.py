@@ -86,13 +86,18 @@ def test_an_unknown_option_is_refused_with_the_known_ones(name: str, tmp_path: P
 # Datasets without files: they can be opened anywhere.
 
 
+def small(name: str) -> dict[str, int]:
+    """Options with which a dataset that draws its pictures draws few pixels: those that test_nano takes, drawn once."""
+    return {"resolution": 128} if "resolution" in REGISTRY.dataset(name).cls.Options.model_fields else {}
+
+
 @pytest.mark.parametrize("name", EMBEDDED)
 @pytest.mark.parametrize("which", ["default", "first"])
 def test_an_embedded_dataset_opens_anywhere(name: str, which: str, tmp_path: Path) -> None:
     card = REGISTRY.dataset(name).cls.card
     split = card.default_split if which == "default" else next(iter(card.splits))
-    root = tmp_path / "nowhere"
-    dataset, _, _ = open_dataset(name, REGISTRY, split, {}, DataFlags(root=root))
+    root, options = tmp_path / "nowhere", small(name)
+    dataset, _, _ = open_dataset(name, REGISTRY, split, options, DataFlags(root=root))
     check_ids(name, split, dataset)
     assert re.fullmatch(r"[0-9a-f]{64}", dataset.fingerprint())
     sample = dataset[0]
@@ -100,7 +105,7 @@ def test_an_embedded_dataset_opens_anywhere(name: str, which: str, tmp_path: Pat
     assert sample.query.image_id == parse_id(sample.query.id).image
     assert 0 <= sample.occlusion_rate < 1
     assert not root.exists()
-    again, _, _ = open_dataset(name, REGISTRY, split, {}, DataFlags(root=root))
+    again, _, _ = open_dataset(name, REGISTRY, split, options, DataFlags(root=root))
     assert again.fingerprint() == dataset.fingerprint()
     assert np.array_equal(again[0].query.image, sample.query.image)
     assert np.array_equal(again[0].amodal, sample.amodal)
@@ -130,7 +135,8 @@ def test_an_embedded_datasets_published_count_holds(name: str, tmp_path: Path) -
 def test_a_copy_of_an_embedded_dataset_has_ids_of_its_own(name: str, tmp_path: Path) -> None:
     cls = REGISTRY.dataset(name).cls
     cache = Path(os.environ["AMODAL_BENCH_CACHE"])  # which another test filled: what is rendered holds no ids
-    copy = cls(Location(name="a_copy", root=tmp_path, cache=cache), cls.card.default_split, cls.Options())
+    options = cls.Options.model_validate(small(name))
+    copy = cls(Location(name="a_copy", root=tmp_path, cache=cache), cls.card.default_split, options)
     check_ids("a_copy", cls.card.default_split, copy)
     assert copy[0].query.id == copy.ids()[0]
 

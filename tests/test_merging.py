@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amodal_bench.errors import RunDamaged
@@ -51,6 +51,7 @@ def instances(folder: Path) -> list[dict[str, Any]]:
     return list(table.to_pylist())
 
 
+@settings(max_examples=50)  # twenty files each, in the mean
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=40), st.integers(1, 40), st.booleans())
 def test_any_partition_into_parts_merges_to_the_same_bytes(order: list[int], size: int, spilled: bool) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as other, pytest.MonkeyPatch.context() as patch:

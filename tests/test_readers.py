@@ -140,6 +140,7 @@ def test_the_report_says_its_state(results: Path, kind: Kind, said: Callable[...
     assert ('"data":["squares/test"]' in page) == (not kind.unlike)
 
 
+@pytest.mark.parametrize("label", ["at-work", "failing", "detected", "other-options"], indirect=True)
 def test_figures_draw_other_data_apart(results: Path, kind: Kind, said: Callable[..., str]) -> None:
     written = said("figure", "curve", "--results", results).split()
     assert len([name for name in written if name.endswith(".png")]) == (2 if kind.unlike else 1)

@@ -65,9 +65,11 @@ def files(kind: ConfigKind) -> list[ConfigFile]:
     found: dict[Path, ConfigFile] = {}
     for source in sources():
         folder = source.folder / kind
+        real = folder.resolve()
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.suffix in _SUFFIXES:
-                found.setdefault(path.resolve(), ConfigFile(path, source.origin))
+                file = path.resolve() if path.is_symlink() else real / path.name  # each would take `list` a second
+                found.setdefault(file, ConfigFile(path, source.origin))
     return list(found.values())
 
 

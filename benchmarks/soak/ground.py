@@ -55,7 +55,8 @@ class Command:
 
     def processes(self) -> list[psutil.Process]:
         """All of its session that run, itself and its workers."""
-        return [p for p in psutil.process_iter() if _session(p.pid) == self.process.pid and _runs(p)]
+        mine = [pid for pid in psutil.pids() if _session(pid) == self.process.pid]
+        return [process for process in map(_process, mine) if process and _runs(process)]
 
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
@@ -248,6 +249,13 @@ def _session(pid: int) -> int | None:
     try:
         return os.getsid(pid)
     except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
         return None
 
 

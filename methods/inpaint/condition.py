@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dctn, idctn
-from scipy.ndimage import distance_transform_edt
 
 from amodal_bench.masks.boxes import extent
 from amodal_bench.masks.hull import hull_mask
@@ -88,6 +86,8 @@ def blurred(x: Floats, sigma: float) -> Floats:
 
     scipy.ndimage.gaussian_filter as a product in the cosine transform: a third of its time at 1024 pixels.
     """
+    from scipy.fft import dctn, idctn  # slow to import, and `list` imports every method
+
     spread = dctn(x, axes=(0, 1))
     spread *= gaussian_response(sigma, x.shape[0])[:, None, None]
     spread *= gaussian_response(sigma, x.shape[1])[None, :, None]
@@ -113,6 +113,8 @@ def box_mask(mask: Mask) -> Mask:
 
 def grown(mask: Mask, radius: float) -> Mask:
     """All pixels whose centres are at most `radius` from the centre of a set one."""
+    from scipy.ndimage import distance_transform_edt  # as above
+
     distance = distance_transform_edt(~mask)
     return np.asarray(distance <= radius)
 

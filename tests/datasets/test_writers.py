@@ -132,19 +132,19 @@ IDS = {  # of the scenes 000000/0 and 000001/0
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_all_synthetic_scenes_come_back(format: str, tmp_path: Path) -> None:
-    trip = travel(source("synthetic", resolution=64), format, tmp_path / "out")
+def test_synthetic_scenes_come_back(format: str, tmp_path: Path) -> None:
+    trip = travel(source("synthetic", split="train", resolution=64, size=25), format, tmp_path / "out")
     check(trip, format)
-    assert len(trip.ids) == 300
+    assert len(trip.ids) == 25
     assert list(trip.target.ids()) == list(trip.ids.values())
     assert trip.images_and_annotations()[:2] == IDS[format]
     numbers = [int(id.split("/")[0].split(":")[0]) for id in trip.images_and_annotations()]
-    assert numbers == list(range(300))
+    assert numbers == list(range(25))
 
 
 @pytest.mark.parametrize("format", ["coco_a", "kins-2020"])
 def test_polygons_of_full_size_scenes_come_back(format: str, tmp_path: Path) -> None:
-    check(travel(source("synthetic"), format, tmp_path / "out", limit=100), format)
+    check(travel(source("synthetic", split="train", size=25), format, tmp_path / "out"), format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -393,10 +393,27 @@ def test_frames_of_unequal_size_in_one_clip_are_left_out(tmp_path: Path) -> None
 REAL = ["cocoa_cls", "d2sa", "kins-2020", "mp3d", "pix2gestalt", "sailvos-json", "sailvos-raw"]
 
 
+def black(base: AnyDataset) -> AnyDataset:
+    """A dataset with nothing on its photos, which are written in a tenth of the time: for what masks do."""
+    kind: Any = type(base)
+
+    class Black(kind):  # type: ignore[misc]
+        def __getitem__(self, index: int) -> AmodalSample:
+            sample = super().__getitem__(index)
+            own = sample.query
+            query = AmodalQuery(own.id, own.image_id, np.zeros_like(own.image), sample.visible, own.category)
+            return AmodalSample(query, sample.amodal, sample.is_stuff)
+
+    dataset: AnyDataset = Black(base.location, base.split, base.options)
+    return dataset
+
+
 @pytest.mark.parametrize(("folder", "count"), [("cocoa_val3", 23), ("photo_composites", 40)])
 @pytest.mark.parametrize("format", [format for format in REAL if format in FORMATS])
 def test_real_coco_a_comes_back(format: str, folder: str, count: int, real_data: Path, tmp_path: Path) -> None:
     dataset = source("coco_a", real_data / folder, "val")
+    if folder == "photo_composites":
+        dataset = black(dataset)
     trip = travel(dataset, format, tmp_path / "out", limit=count)
     assert (trip.funnel.read, trip.funnel.kept) == (count, count)
     check(trip, format)
@@ -412,7 +429,8 @@ def test_real_coco_a_keeps_every_id_and_order(real_data: Path, tmp_path: Path) -
 @pytest.mark.parametrize("folder", ["cocoa_val3", "photo_composites"])
 def test_the_order_of_real_regions_is_found_again(folder: str, real_data: Path, tmp_path: Path) -> None:
     """Through a layout that has no order: every visible mask is the amodal one less what lies in front."""
-    plain = travel(source("coco_a", real_data / folder, "val"), "cocoa_cls", tmp_path / "plain").target.whole
+    dataset = black(source("coco_a", real_data / folder, "val"))
+    plain = travel(dataset, "cocoa_cls", tmp_path / "plain").target.whole
     trip = travel(plain, "coco_a", tmp_path / "ordered")
     assert trip.target.whole.funnel.noted.total() == 0
     assert len(trip.ids) == len(plain)

@@ -28,7 +28,7 @@ class NativeError(BaseException):
 
 
 class DeadlyParams(Settings):
-    """What happens, and at which image."""
+    """What happens, and at which image, or at which of its instances: IMAGE/ANN."""
 
     how: Literal[
         "segv", "kill", "exit", "hang", "sysexit", "mute", "native", "surrogate", "escape", "load sysexit", "load exit",
@@ -65,7 +65,7 @@ class Deadly(Method[DeadlyParams]):
         how = self.params.how
         if how == "memory" and len(queries) > 1:
             raise RuntimeError(f"CUDA out of memory. Tried to allocate {len(queries)} GiB")
-        if any(query.image_id == self.params.image for query in queries) and "DEADLY_CURED" not in os.environ:
+        if any(f"/{self.params.image}/" in f"{query.id}/" for query in queries) and "DEADLY_CURED" not in os.environ:
             _happen(how)
         if how == "one buffer":
             return [self._in_buffer(query) for query in queries]

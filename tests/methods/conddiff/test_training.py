@@ -1,10 +1,9 @@
 """Training: it learns, it resumes to the bit, it stops when the loss is no number."""
 
+import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from amodal_bench.types import AmodalSample  # noqa: E402
 Start = Callable[..., TrainingRun]
 
 
-def test_four_ellipses_are_learned_by_heart(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
+def test_four_ellipses_are_learned_by_heart(small: CondDiffParams, ellipses: Any, start: Start) -> None:
     """The small recipe: 120 steps on four instances, then sampled with all ten steps and VGPE."""
     data = ellipses()
     run = start(
@@ -42,12 +41,12 @@ def test_four_ellipses_are_learned_by_heart(tiny: CondDiffParams, ellipses: Any,
     )  # fmt: skip
     # An epoch of four instances is one step: ten times the same four make the recipe's 120 steps in 12 epochs.
     tenfold: Any = Tenfold(data)
-    train(tiny, tenfold, data, run)
+    train(small, tenfold, data, run)
     log = [float(row["loss"]) for row in read(run.out / "train_log.csv") if row["loss"]]
     assert run.monitor.lines[0].startswith("crop_recall 1.0000 on 4 of Ellipses")  # type: ignore[attr-defined]
     assert log[0] > 1.2
     assert log[-1] < 0.8
-    method = CondDiff(tiny)
+    method = CondDiff(small)
     method.load(Runtime(checkpoint=run.out / "model.safetensors"))
     samples = list(data)
     masks = method.predict([sample.query for sample in samples], [1, 2, 3, 4])
@@ -75,17 +74,17 @@ class Tenfold:
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_two_epochs_and_two_more_equal_four(tiny: CondDiffParams, ellipses: Any, start: Start, ema: float) -> None:
+def test_an_epoch_and_one_more_equal_two(small: CondDiffParams, ellipses: Any, start: Start, ema: float) -> None:
     data = ellipses(8)
-    settings = {"epochs": 4, "ema": ema, "drop_path": 0.1, "dropout": 0.1, "warmup": 2, "schedule": "step"}
+    settings = {"epochs": 2, "ema": ema, "drop_path": 0.1, "dropout": 0.1, "warmup": 1, "schedule": "step"}
     whole = start("whole", **settings)
-    train(tiny, data, data, whole)
+    train(small, data, data, whole)
     parts = start("parts", **settings)
-    failing: Any = Failing(data, after=20)
+    failing: Any = Failing(data, after=12)
     with pytest.raises(Interrupted):
-        train(tiny, failing, data, parts)
+        train(small, failing, data, parts)
     assert not (parts.out / "model.safetensors").exists()
-    train(tiny, data, data, parts)
+    train(small, data, data, parts)
     assert (parts.out / "model.safetensors").read_bytes() == (whole.out / "model.safetensors").read_bytes()
     logs = [[row["loss"] for row in read(run.out / "train_log.csv")] for run in (whole, parts)]
     assert logs[0] == logs[1]
@@ -96,7 +95,7 @@ class Interrupted(Exception):
 
 
 class Failing:
-    """A dataset that ends the process's work in the middle of the third epoch."""
+    """A dataset that ends the process's work in the middle of the second epoch."""
 
     def __init__(self, data: Any, after: int) -> None:
         self._data, self._left = data, after
@@ -115,14 +114,14 @@ class Failing:
         return self._data[index]
 
 
-def test_a_loss_that_is_no_number_stops_with_the_ids(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
+def test_a_loss_that_is_no_number_stops_with_the_ids(small: CondDiffParams, ellipses: Any, start: Start) -> None:
     """A rate far too high; the checkpoint of the last whole epoch stays."""
     data = ellipses(4)
     run = start(epochs=50, lr=1e30, final_lr=1e30, max_grad_norm=1e30, keep_every=1)
     with pytest.raises(
         TrainingStopped, match=r"(?s)step \d+ of epoch \d+, on ellipses/train/\d/0, .*last good checkpoint"
     ):
-        train(tiny, data, data, run)
+        train(small, data, data, run)
     state = torch.load(run.out / "checkpoints" / "latest.pt", weights_only=True)
     assert state["step"] >= 1
     assert not (run.out / "model.safetensors").exists()
@@ -137,44 +136,46 @@ SMALL = {
 }  # fmt: skip
 
 
-def command(plugins: Path, out: Path) -> list[str]:
+PROGRAM = Path(__file__).with_name("trainings.py")
+PLUGINS = Path(__file__).parents[2] / "plugins"
+WEIGHTS = Path("conddiff", "squares")  # below a folder of weights
+SECOND = WEIGHTS / "checkpoints" / "epoch-0002.safetensors"
+
+
+def command(out: Path) -> list[str]:
     """`amodal-bench train` of a network of a few thousand weights on the squares, for four epochs."""
     settings = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
     return [
-        *TRAIN, "--plugin", str(plugins / "squares.py"), "--weights", str(out), "--set", "train.epochs=4", *settings,
+        *TRAIN, "--plugin", str(PLUGINS / "squares.py"), "--weights", str(out), "--set", "train.epochs=4", *settings,
     ]  # fmt: skip
 
 
-def family(pid: int) -> list[int]:
-    """A process and all below it (torchrun gives its workers sessions of their own)."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in children for found in family(int(child)))]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights by one and by two processes: one/whole, two/whole; one/killed and two/killed after two epochs, resumed.
+
+    All from one torchrun: to start its processes takes longer than what they train here.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    trainings = [
+        {"words": command(folder / count / what), "until": until and str(folder / count / what / until), "alone": alone}
+        for count, alone in (("two", False), ("one", True))
+        for what, until in (("killed", SECOND), ("killed", None), ("whole", None))
+    ]
+    file = folder / "trainings.json"
+    file.write_text(json.dumps(trainings))
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(PROGRAM)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", *launch, str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
-def launched(arguments: list[str], kill_after: Path | None = None) -> int:
-    """Run to the end, or kill all its processes once a file exists."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    while kill_after and child.poll() is None:
-        if kill_after.exists():
-            for pid in family(child.pid):
-                os.kill(pid, signal.SIGKILL)
-            break
-        time.sleep(0.01)
-    _, errors = child.communicate(timeout=240)
-    if not kill_after:
-        assert child.returncode == 0, errors.decode()
-    return child.returncode
-
-
-SECOND = Path("conddiff", "squares", "checkpoints", "epoch-0002.safetensors")
-
-
-def check_equal(whole: Path, parts: Path) -> None:
+def check_equal(whole: Path, killed: Path) -> None:
     """The same weights to the bit after the same steps."""
-    models = [folder / "conddiff" / "squares" / "model.safetensors" for folder in (whole, parts)]
+    models = [folder / WEIGHTS / "model.safetensors" for folder in (whole, killed)]
     assert models[0].read_bytes() == models[1].read_bytes()
     logs = [read(model.parent / "train_log.csv") for model in models]
     losses = [[(row["step"], row["loss"]) for row in log if row["loss"]] for log in logs]
@@ -183,43 +184,19 @@ def check_equal(whole: Path, parts: Path) -> None:
     assert logs[0][-1]["val_full"] == logs[1][-1]["val_full"] != ""
 
 
-def test_killed_after_two_epochs_and_resumed_equals_four_uninterrupted(
-    plugins: Path, tmp_path: Path, cli: Callable[..., Any]
-) -> None:
-    """Only what is killed needs a process of its own."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert launched(["amodal_bench", *command(plugins, parts)], kill_after=parts / SECOND) != 0
-        assert not (parts / "conddiff" / "squares" / "model.safetensors").exists()
-        for folder in (parts, whole):
-            done = cli(*command(plugins, folder))
-            assert done.returncode == 0, done.stderr
-    finally:
-        torch.set_num_threads(threads)
-    check_equal(whole, parts)
+@pytest.mark.parametrize("count", ["one", "two"])
+def test_killed_after_two_epochs_and_resumed_equals_four_uninterrupted(count: str, trained: Path) -> None:
+    check_equal(trained / count / "whole", trained / count / "killed")
 
 
-def test_two_processes_killed_and_resumed_equal_two_uninterrupted_and_one(
-    plugins: Path, tmp_path: Path, cli: Callable[..., Any]
-) -> None:
-    """Two to the bit; one process with the same batch up to rounding: chance and batch norms are of the whole batch."""
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    whole, parts, alone = tmp_path / "whole", tmp_path / "parts", tmp_path / "alone"
-    start = [*launch, "-m", "amodal_bench"]
-    assert launched([*start, *command(plugins, parts)], kill_after=parts / SECOND) != 0
-    assert not (parts / "conddiff" / "squares" / "model.safetensors").exists()
-    for folder in (parts, whole):
-        launched([*start, *command(plugins, folder)])
-    check_equal(whole, parts)
-    assert cli(*command(plugins, alone)).returncode == 0
-    check_near(whole, alone)
+def test_two_processes_equal_one_with_the_same_batch(trained: Path) -> None:
+    """Up to rounding: chance and batch norms are of the whole batch."""
+    check_near(trained / "two" / "whole", trained / "one" / "whole")
 
 
 def check_near(two: Path, one: Path) -> None:
     """Losses of all twelve steps to 1e-4, weights and running statistics to 3e-5 (a step goes 1e-4)."""
-    folders = [folder / "conddiff" / "squares" for folder in (two, one)]
+    folders = [folder / WEIGHTS for folder in (two, one)]
     losses = [[float(row["loss"]) for row in read(folder / "train_log.csv") if row["loss"]] for folder in folders]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     first, second = (load_file(folder / "model.safetensors") for folder in folders)
@@ -312,12 +289,12 @@ def test_what_is_watched_is_scored_by_the_default_and_by_the_papers_protocol() -
     assert all(np.isnan(score) for score in mean_scores(np.zeros((0, 8), dtype=np.int64), "conddiff/1"))
 
 
-def test_the_backbone_may_learn_more_slowly(tiny: CondDiffParams, ellipses: Any, start: Start) -> None:
+def test_the_backbone_may_learn_more_slowly(small: CondDiffParams, ellipses: Any, start: Start) -> None:
     """At a rate of next to nothing it stays as it began, which the rest does not."""
 
     def trained(out: str, **settings: Any) -> dict[str, Any]:
         run = start(out, epochs=1, weight_decay=0, **settings)
-        train(tiny, ellipses(8), ellipses(2), run)
+        train(small, ellipses(8), ellipses(2), run)
         return load_file(run.out / "model.safetensors")
 
     begun = trained("begun", lr=1e-30, final_lr=0)
