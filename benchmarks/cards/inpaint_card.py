@@ -196,7 +196,7 @@ class Bench:
             fill.pipe.to(device), fill._kind, TINY["sd15"].embeddings(device, torch.float32), fill._params, device
         )
         made = Inpaint(fill._params)
-        made.use(fill, here.segmenter("float32", 4, device=device), device)
+        made.use(fill, here.segmenter("float32", 4, device), device=device)
         return made
 
     def by_device(self) -> dict[str, Any]:
