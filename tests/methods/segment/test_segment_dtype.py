@@ -1,6 +1,6 @@
 """The segmenters' precision and their compiled encoder: what is rounded, and what is not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -63,25 +63,35 @@ def test_the_encoder_alone_is_rounded(backend: str, request: pytest.FixtureReque
     assert seen == [(False, {torch.float32})]
 
 
+@pytest.fixture
+def switches() -> Iterator[tuple[Any, Any]]:
+    """What the process has of TF32: of matrix products, of convolutions; as before afterwards."""
+    found = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [one.allow_tf32 for one in found]
+    yield found
+    for one, value in zip(found, before, strict=True):
+        one.allow_tf32 = value
+
+
 @pytest.mark.parametrize(("dtype", "switched"), [("float32", False), ("tf32", True), ("bfloat16", None)])
 def test_half_precision_leaves_the_switches_of_the_process_alone(
-    dtype: str, switched: bool | None, request: pytest.FixtureRequest, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+    dtype: str, switched: bool | None, request: pytest.FixtureRequest, scenes: Scenes, switches: tuple[Any, Any]
 ) -> None:
     """So that it can compute beside another thread; the others set TF32 while they encode, and set it back."""
     segmenter = made("sam", request, dtype=dtype)
     inner, seen = segmenter.encode, []
 
     def encode(images: Any) -> Any:
-        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        seen.append(tuple(one.allow_tf32 for one in switches))
         return inner(images)
 
     segmenter.encode = encode
-    for before in (False, True):
-        monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", before)
-        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not before)
+    for before in ((False, True), (True, False)):
+        for one, value in zip(switches, before, strict=True):
+            one.allow_tf32 = value
         answers(segmenter, scenes(2, (40, 40), 1))
-        assert seen.pop() == ((before, not before) if switched is None else (switched, switched))
-        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (before, not before)
+        assert seen.pop() == (before if switched is None else (switched, switched))
+        assert tuple(one.allow_tf32 for one in switches) == before
 
 
 def test_companions_change_nothing_in_half_precision_either(request: pytest.FixtureRequest, scenes: Scenes) -> None:
