@@ -170,8 +170,8 @@ class Inpaint(Method[InpaintParams]):
         rngs = [np.random.default_rng(seed) for seed in seeds]
         visible = [self._seen(query, window) for query, window in zip(queries, windows, strict=True)]
         conditioned = [
-            self._conditioned(squares.of(query.image, window), window, *given)
-            for query, window, *given in zip(queries, windows, visible, rngs, places, strict=True)
+            self._conditioned(squares.of(query.image, window), window, seen, rng, where)
+            for query, window, seen, rng, where in zip(queries, windows, visible, rngs, places, strict=True)
         ]
         points = [draw_points(mask, params.segmenter, rng) for mask, rng in zip(visible, rngs, strict=True)]
         log.debug("conditioned %d instances at %d pixels", len(conditioned), params.resolution)

@@ -76,7 +76,12 @@ def test_what_is_seen_of_an_image_is_told_by_one_photo(root: Path, monkeypatch: 
     dataset = opened(root, NEW)
     slowly = [Dataset.seen(dataset, index) for index in range(len(dataset))]
     photos: list[Any] = []
-    monkeypatch.setattr(indexed, "read_image", lambda *given: (photos.append(given), read_image(*given))[1])
+
+    def noted(*given: Any) -> Any:
+        photos.append(given)
+        return read_image(*given)
+
+    monkeypatch.setattr(indexed, "read_image", noted)
     for index, expected in enumerate(slowly):
         found = dataset.seen(index)
         assert found.query.id == expected.query.id

@@ -57,7 +57,7 @@ class Device:
                 done = self._change.wait_for(lambda: self.count(what, when) >= times, PATIENCE)
                 assert done, (what, when, times, self.events)
 
-    def fill(self, x: Any, area: Mask, seeds: Sequence[int]) -> Image:
+    def fill(self, x: Any, area: Mask, seeds: Sequence[int], prompts: Any = None) -> Image:
         with self.noted("paint"):
             self._painted += 1
             self.wait("condition", "end", min(COUNT, self._painted + 1))
@@ -153,7 +153,7 @@ def test_a_batch_is_segmented_while_the_next_is_painted_where_that_is_safe(
 
     paint = device.fill
 
-    def fill(x: Any, area: Mask, seeds: Sequence[int]) -> Image:
+    def fill(x: Any, area: Mask, seeds: Sequence[int], prompts: Any = None) -> Image:
         with device.noted("whole paint"):
             done = device.count("paint", "end")
             found = paint(x, area, seeds)
