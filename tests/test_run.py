@@ -205,7 +205,7 @@ def test_a_method_that_always_fails_is_stopped(job: Any) -> None:
 
 def test_a_full_disk_keeps_all_that_was_written(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The method fills the disk in its third batch: what the first two wrote stays, and the run can go on."""
-    monkeypatch.setattr("amodal_bench.running.predict._SHORTEST", 0.0)
+    monkeypatch.setattr("amodal_bench.running.predict._LONGEST", 0.0)
     expected = finished(job("trouble", params={"how": "disk"}, results="whole", batch_size=24))
     full = job("trouble", params={"how": "disk"})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -231,7 +231,7 @@ def test_memory_does_not_hold_finished_masks(job: Any) -> None:
         original(self, rows)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("amodal_bench.running.predict._SHORTEST", 0.0)
+        patch.setattr("amodal_bench.running.predict._LONGEST", 0.0)
         patch.setattr(store.RunFolder, "append", append)
         run.bench(big)
     assert sum(written) == 600
