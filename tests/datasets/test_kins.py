@@ -15,7 +15,7 @@ from amodal_bench.errors import BadRecord, DatasetNotReady, Refused
 from amodal_bench.formats import indexed
 from amodal_bench.masks.images import read_image
 from amodal_bench.plugin import Dataset, Location
-from amodal_bench.types import Mask
+from amodal_bench.types import Image, Mask
 
 LeftOut = Callable[[Any, str, str], None]
 FIXTURES = Path(__file__).parent.parent / "data" / "formats" / "kins"
@@ -75,13 +75,13 @@ def test_release_2020_joins_by_image_id_and_merges_polygons(root: Path) -> None:
 def test_what_is_seen_of_an_image_is_told_by_one_photo(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = opened(root, NEW)
     slowly = [Dataset.seen(dataset, index) for index in range(len(dataset))]
-    photos: list[Any] = []
+    photos: list[Path] = []
 
-    def noted(*given: Any) -> Any:
-        photos.append(given)
-        return read_image(*given)
+    def counted(path: Path, *size: Any) -> Image:
+        photos.append(path)
+        return read_image(path, *size)
 
-    monkeypatch.setattr(indexed, "read_image", noted)
+    monkeypatch.setattr(indexed, "read_image", counted)
     for index, expected in enumerate(slowly):
         found = dataset.seen(index)
         assert found.query.id == expected.query.id
