@@ -46,7 +46,7 @@ class Wand:
         return 60 - apart
 
 
-def unpainted(x: Floats, area: Mask, seeds: Sequence[int]) -> Image:
+def unpainted(x: Floats, area: Mask, seeds: Sequence[int], prompts: Any = None) -> Image:
     """A fill that leaves everything as it is."""
     return to_pixels(x)
 
