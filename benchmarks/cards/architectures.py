@@ -58,9 +58,7 @@ class Architecture:
 def filled(model: Any, config: Config, device: str, dtype: torch.dtype) -> Any:
     """A model with random weights that keep a signal's size, made in its number type where it will be."""
     with torch.device("meta"):
-        made = torch.nn.Module.to(
-            model.from_config(dict(config)), dtype
-        )  # the models' own warns of what is not so here
+        made = torch.nn.Module.to(model.from_config(dict(config)), dtype)  # the models' own way warns of nothing
     made = made.to_empty(device=device)
     chance = torch.Generator(device).manual_seed(0)
     for parameter in made.parameters():

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from amodal_bench.methods._precision import Precision
 from amodal_bench.methods._segment.nano import build_nano
 from amodal_bench.methods._segment.sam import SamSegmenter
+from amodal_bench.methods._window import cut_image, cut_visible, find_window
 from amodal_bench.methods.inpaint import Inpaint, InpaintParams
 from amodal_bench.methods.inpaint.condition import condition
 from amodal_bench.methods.inpaint.diffusion import DiffusionFill
@@ -180,8 +181,9 @@ class Bench:
     def _plain(self, fill: DiffusionFill, predictor: Any, query: AmodalQuery) -> Any:
         """One instance, step after step, with the libraries' own calls."""
         side, params = fill._params.resolution, fill._params
-        image = np.resize(query.image, (side, side, 3))
-        visible = np.resize(query.visible, (side, side))
+        window = find_window(query.visible, params.region)
+        image = cut_image(query.image, window, side)
+        visible = cut_visible(query.visible, window, side, by_area=True)
         given = condition(image, visible, params.condition, np.random.default_rng(0))
         painted = fill(given.x[None], given.area[None], [0])[0]
         predictor.set_image(painted)
