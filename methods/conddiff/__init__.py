@@ -142,8 +142,8 @@ class CondDiff(Method[CondDiffParams]):
         return probability
 
     def _paste(self, cut: Cut, found: Probability) -> list[Mask]:
-        pairs = zip(cut.queries, cut.windows, found, strict=False)  # what was filled up is left over
-        masks = [paste(probability, window, query.visible.shape) for query, window, probability in pairs]
+        pairs, above = zip(cut.queries, cut.windows, found, strict=False), self.params.threshold  # not the fillers
+        masks = [paste(probability, window, query.visible.shape, above) for query, window, probability in pairs]
         if self.params.union_visible:
             masks = [mask | query.visible for mask, query in zip(masks, cut.queries, strict=True)]
         return masks

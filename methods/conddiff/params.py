@@ -103,12 +103,13 @@ class CondDiffParams(Settings):
 
     `forward_batch` is how many instances the network always sees at once (short batches are padded), so that
     an instance's mask does not depend on its companions. `flip_average` predicts the mirrored image too and takes the
-    mean, at twice the cost (not the paper's). `precision` is what the network computes in: `fp32`; on a GPU
+    mean, at twice the cost, and `threshold` is what a pixel's probability has to exceed where it is not a half (neither
+    is the paper's). `precision` is what the network computes in: `fp32`; on a GPU
     `tf32` (its products rounded to 10 bits); `bf16` or `fp16` by autocast. The sampler's own arithmetic is float32 in
     all. `compile` (torch.compile) is for GPUs.
     """
 
-    added_names: ClassVar = ("flip_average", "precision", "compile")
+    added_names: ClassVar = ("flip_average", "threshold", "precision", "compile")
 
     model: Model = Model()
     diffusion: Diffusion = Diffusion()
@@ -117,6 +118,7 @@ class CondDiffParams(Settings):
     union_visible: bool = False
     forward_batch: int = Field(default=16, ge=1)
     flip_average: bool = False
+    threshold: float = Field(default=0.5, ge=0, lt=1)
     precision: Precision = "fp32"
     compile: bool = False
 

@@ -245,3 +245,17 @@ def test_averaged_over_its_mirror_a_prediction_knows_no_left_and_right(method: M
         made = method(flip_average=average, diffusion={"noise_d": 64, "steps": 3})
         masks, others = made.predict(asked, range(5)), made.predict(mirrored, range(5))
         assert all(np.array_equal(a, b[:, ::-1]) for a, b in zip(masks, others, strict=True)) == average
+
+
+def test_a_higher_threshold_leaves_fewer_pixels_and_all_that_are_seen(method: Make) -> None:
+    asked = queries(3, (64, 64))
+    found = [
+        method(threshold=above, union_visible=True, diffusion={"noise_d": 64, "steps": 1}, flip_average=True).predict(
+            asked, range(3)
+        )
+        for above in (0.5, 0.6, 0.7)
+    ]
+    for query, low, middle, high in zip(asked, *found, strict=True):
+        assert (high & ~middle).sum() == (middle & ~low).sum() == (query.visible & ~high).sum() == 0
+    counts = [sum(int(mask.sum()) for mask in masks) for masks in found]
+    assert counts[0] > counts[1] > counts[2]
