@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,7 @@ def test_what_came_into_the_folder_stays(tmp_path: Path) -> None:
 ADD = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from amodal_bench.store.lock import FolderLock
 folder, counter = map(Path, sys.argv[1:])
 for _ in range(25):
@@ -62,10 +64,34 @@ def test_four_processes_never_hold_it_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.glob("locked/*")) == []
 
 
+def test_a_folder_that_goes_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mkdir finds one that another process left empty, and it is gone before anybody can look at it."""
+    make, met = Path.mkdir, iter([FileExistsError(17, "File exists"), FileNotFoundError(2, "No such file")])
+
+    def mkdir(path: Path, *given: Any, **named: Any) -> None:
+        for error in met:
+            raise error
+        make(path, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with FolderLock(tmp_path / "run") as held:
+        assert held.take()
+    assert next(met, None) is None
+
+
+@pytest.mark.parametrize("what", ["a file", "a link to nowhere"])
+def test_what_is_no_folder_can_not_be_locked(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_text("") if what == "a file" else path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(Refused, match=r"cannot lock .*run \((File exists|Not a directory)\): choose another folder"):
+        FolderLock(path).take()
+
+
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     code = f"""
 import os
 from pathlib import Path
+from typing import Any
 from amodal_bench.store.lock import FolderLock
 FolderLock(Path({str(tmp_path)!r})).take()
 os.kill(os.getpid(), 9)

@@ -28,6 +28,8 @@ def test_a_record_of_ours_is_read_as_it_was_written(path: Path) -> None:
     alone = bool(written["pretrained"]) and written["weights"] is None
     digest = written["spec"]["checkpoint"]
     told_apart = {"checkpoint": None if alone else digest, "pretrained": digest if alone else None}
+    if "pretrained" in written["spec"]:
+        told_apart = {}
     whole = {"spec": {**written["spec"], **told_apart}, "request": {"preset": None, **written["request"]}}
     found = read_record(path)
     since = {"tables": {}, "files": {"release": "", "unlike_published": ""}}  # what a record says since then

@@ -22,6 +22,7 @@ from amodal_bench.store.holder import Holder, Pulse
 log = logging.getLogger(__name__)
 
 LOCK, HOLDER = "run.lock", "run.holder"
+_TRIES = 100  # to make a folder that others make and remove
 _GRACE = 2.0  # seconds that a process may take from locking to writing down that it did
 
 
@@ -104,7 +105,16 @@ class FolderLock:
         for path in (self._folder, *self._folder.parents):
             if not path.exists():
                 self._made.append(path)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        for chances in range(_TRIES, -1, -1):
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, FileNotFoundError):
+                # Others remove what they left empty: one that mkdir found may be gone before it is looked at, and a
+                # parent before the folder is made in it. Where there is nobody else, it stays as it is.
+                if not chances:
+                    raise
+            else:
+                return
 
     def _remove_empty(self) -> None:
         """Remove the folders that were made here and that nothing came into."""

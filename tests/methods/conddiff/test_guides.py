@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from amodal_bench.errors import Refused
 from amodal_bench.methods._training import weights
@@ -99,11 +100,13 @@ def test_a_training_goes_on_from_weights_that_knew_no_guides(tmp_path: Path) -> 
         go_on_from(Network(CondDiffParams().model), path)
 
 
-def test_what_a_training_goes_on_from_is_found_first_and_in_place_of_the_backbone(tmp_path: Path) -> None:
-    method, path = CondDiff(CondDiffParams()), tmp_path / "old.safetensors"
+def test_what_a_training_goes_on_from_is_found_first_and_in_place_of_the_backbone(
+    tiny: CondDiffParams, tmp_path: Path
+) -> None:
+    method, path = CondDiff(tiny), tmp_path / "old.safetensors"
     with pytest.raises(Refused, match=r"train.start .*old.safetensors: no such file \(weights of conddiff\)"):
         method.starts(CondDiffTraining(start=path), tmp_path)
-    path.touch()
+    save_file(Network(tiny.model).state_dict(), path)
     assert method.starts(CondDiffTraining(start=path), tmp_path) == {"weights": path}
 
 
